@@ -1,0 +1,2 @@
+"""`qloader.yaml`: the models, the loader that names the line of each mistake, the starter file.
+"""

@@ -1,0 +1,75 @@
+"""Every error a user can meet: one class per remedy.
+
+A message says what happened, where, and what to do next. `exit_code` is what the process ends with
+(the contract's table: 1 error, 3 refused by a guard, 4 stale or invalid plan, 5 locked).
+Nothing here may import anything else of qloader.
+"""
+
+from __future__ import annotations
+
+
+class QloaderError(Exception):
+    """Something a user can act on. `str(error)` is one sentence; `remedy` says what to do next.
+
+    Attributes:
+        remedy: The next step, as a sentence; empty where the message already says it.
+        exit_code: The exit code of a command that ends with this error.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class ConfigError(QloaderError):
+    """The config file is missing, malformed, or says something that cannot be."""
+
+
+class SourceError(QloaderError):
+    """A source cannot be listed or read at all: no such path, no such ref, no permission."""
+
+
+class IndexUnavailableError(QloaderError):
+    """The index cannot be reached or opened: a server that is down, a folder held by another process."""
+
+
+class ForeignIndexError(QloaderError):
+    """The collection is not this state's: another lineage, other vectors, or it is gone."""
+
+
+class StateError(QloaderError):
+    """The state database cannot be opened, read or written."""
+
+
+class StateVersionError(StateError):
+    """The state was written by a newer qloader, or is no qloader state."""
+
+
+class GuardError(QloaderError):
+    """A guard refused the plan before anything was written."""
+
+    exit_code = 3
+
+
+class PlanError(QloaderError):
+    """The plan file cannot be read: cut short, changed after it was written, or of an unknown format."""
+
+    exit_code = 4
+
+
+class StalePlanError(PlanError):
+    """The plan rests on another state, config or collection than the one at hand."""
+
+
+class LockedError(QloaderError):
+    """Another writer holds the state."""
+
+    exit_code = 5
+
+
+class InterruptedRunError(QloaderError):
+    """The user stopped an apply; everything up to the last batch is done and recorded."""
+
+    exit_code = 130

@@ -1,0 +1,224 @@
+"""What a plan is. The nouns of DESIGN.md, section 5, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+FORMAT = "qloader.plan/1"
+
+Action = Literal["create", "update", "move", "delete", "repair"]
+ACTIONS: tuple[Action, ...] = ("create", "update", "move", "delete", "repair")
+"""In the order in which totals are written."""
+
+IndexAction = Literal["none", "create", "replace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A document as a plan names it, before or after.
+
+    Attributes:
+        content: Content hash, 32 hex digits.
+        metadata: Metadata hash, 32 hex digits.
+        revision: The source's revision of this document, the same on every machine.
+        bytes: The size in the source.
+    """
+
+    content: str
+    metadata: str
+    revision: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkCounts:
+    """How many chunks a change adds (embeds), keeps (vectors stay) and removes."""
+
+    add: int = 0
+    keep: int = 0
+    remove: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One document's change.
+
+    Attributes:
+        action: What is done.
+        source: The source's name.
+        id: The document id, after the change.
+        before: What the state holds; None for a create.
+        after: What the source holds; None for a delete.
+        chunks: What happens to the points.
+        reason: Why, as a reviewer reads it.
+        from_id: The old id of a move; None otherwise (`from` in the file).
+    """
+
+    action: Action
+    source: str
+    id: str
+    before: Version | None
+    after: Version | None
+    chunks: ChunkCounts
+    reason: str
+    from_id: str | None = None
+
+    @property
+    def address(self) -> str:
+        """`source/id`, how a document is named everywhere."""
+        return f"{self.source}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The state that a plan rests on; lineage None and serial 0 before the first apply."""
+
+    lineage: str | None
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTarget:
+    """Where the points go.
+
+    Attributes:
+        collection: The collection's name.
+        location: `embedded:<path as configured>` or `server:<url>`.
+        action: Whether the collection is created or its content replaced first.
+    """
+
+    collection: str
+    location: str
+    action: IndexAction = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Chunking and embedding settings, and the fingerprint that says whether two vectors may share a collection."""
+
+    fingerprint: str
+    chunking: Mapping[str, Any]
+    embedding: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSummary:
+    """One source's manifest in short.
+
+    Attributes:
+        name: The source's name.
+        type: `files`, `git`, …
+        revision: The revision of the whole source (git: the commit), or None.
+        documents: Entries in the manifest.
+        root: The manifest's root hash, 32 hex digits.
+        complete: Whether an id missing from the manifest is gone (only then are there deletes).
+    """
+
+    name: str
+    type: str
+    revision: str | None
+    documents: int
+    root: str
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The totals of a plan. `characters` counts the text of the chunks to embed."""
+
+    create: int = 0
+    update: int = 0
+    move: int = 0
+    delete: int = 0
+    repair: int = 0
+    unchanged: int = 0
+    chunks_embed: int = 0
+    chunks_keep: int = 0
+    chunks_delete: int = 0
+    characters: int = 0
+
+    @property
+    def changes(self) -> int:
+        """How many documents change."""
+        return self.create + self.update + self.move + self.delete + self.repair
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWarning:
+    """Something a reviewer should know.
+
+    Attributes:
+        source: The source's name.
+        kind: `skipped`, `incomplete`, … One word for scripts.
+        message: One sentence for people.
+    """
+
+    source: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanHeader:
+    """Everything in a plan but its changes."""
+
+    name: str
+    base: Base
+    index: IndexTarget
+    pipeline: Pipeline
+    sources: tuple[SourceSummary, ...]
+    summary: Summary
+    warnings: tuple[PlanWarning, ...] = ()
+    digest: str = ""
+    format: str = FORMAT
+
+    @property
+    def is_empty(self) -> bool:
+        """True where applying the plan would change nothing."""
+        return self.summary.changes == 0 and self.index.action == "none"
+
+
+class Plan(Protocol):
+    """A header and a stream of changes, in memory or on disk; `changes()` can be called again."""
+
+    @property
+    def header(self) -> PlanHeader:
+        """Everything but the changes."""
+        ...
+
+    def changes(self) -> Iterator[Change]:
+        """The changes in their order: by source, then id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """A small plan held in memory, for tests and for callers of the Python API."""
+
+    header: PlanHeader
+    items: tuple[Change, ...] = field(default=())
+
+    def changes(self) -> Iterator[Change]:
+        """The changes in their order: by source, then id."""
+        return iter(self.items)
+
+
+def summarise(changes: Iterable[Change], *, unchanged: int, characters: int) -> Summary:
+    """Counts changes once, for a plan that is held in memory."""
+    counts = dict.fromkeys(ACTIONS, 0)
+    embed = keep = remove = 0
+    for change in changes:
+        counts[change.action] += 1
+        embed += change.chunks.add
+        keep += change.chunks.keep
+        remove += change.chunks.remove
+    return Summary(
+        **counts,
+        unchanged=unchanged,
+        chunks_embed=embed,
+        chunks_keep=keep,
+        chunks_delete=remove,
+        characters=characters,
+    )

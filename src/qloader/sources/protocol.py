@@ -1,0 +1,100 @@
+"""What a source is, for the rest of qloader. Write one of these and everything else works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from qloader.documents.document import Document, Skipped
+
+
+class Item(NamedTuple):
+    """One line of a listing.
+
+    Attributes:
+        id: The document id.
+        token: The source's own cheap change token (blob id; size, mtime and inode; page version).
+            Equal tokens promise equal content. Empty: nothing is promised, read it again.
+    """
+
+    id: str
+    token: str
+
+
+@dataclass(slots=True)
+class Listing:
+    """One pass over a source: ids and change tokens, no bodies.
+
+    `items` can be iterated once. The other attributes are facts only when it is exhausted.
+
+    Attributes:
+        items: What the source holds, in any order; a repeated id counts once (the last token wins).
+        revision: The revision of the whole source as a plan shows it (git: the commit), else None.
+        problems: Why the listing is not complete, one sentence each. Empty: it is complete, and an id
+            that is missing from it is gone.
+        skipped: Items that are no documents, or that could not be listed.
+    """
+
+    items: Iterator[Item] = field(default_factory=lambda: iter(()))
+    revision: str | None = None
+    problems: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """True where an id missing from the listing is gone from the source."""
+        return not self.problems
+
+
+class Source(Protocol):
+    """A named place that documents come from."""
+
+    name: str
+    type: str
+
+    def identity(self) -> str:
+        """What place this is, wherever it is mounted or cloned: a repository's root commit, a site's address.
+
+        Another identity behind the same name means another source. Empty where the source cannot tell.
+        """
+        ...
+
+    def selection(self) -> str:
+        """A fingerprint of every setting that shapes the documents (globs, limits, templates, reader version).
+
+        Cached hashes are used only while it is the same.
+        """
+        ...
+
+    def proof(self) -> str | None:
+        """A token that is equal to an earlier one only if nothing in the source can have changed (tier 1).
+
+        None where the source has no such token.
+
+        Raises:
+            SourceError: The source cannot be reached or does not exist.
+        """
+        ...
+
+    def list(self) -> Listing:
+        """Lists the source (tier 2).
+
+        Raises:
+            SourceError: The source cannot be listed at all. A listing that breaks midway does not
+                raise: it ends, with the reason in `problems`.
+        """
+        ...
+
+    def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:
+        """Reads documents (tier 3), one result for each id, in the order asked, lazily.
+
+        Args:
+            ids: Document ids from a listing or a plan.
+            revision: Read them as they were at this revision of the source, where it can (git: a commit).
+                None: as the last `list()` saw the source, or as it is now.
+
+        Raises:
+            SourceError: The source itself is gone. A single document never raises: it is `Skipped`.
+        """
+        ...
