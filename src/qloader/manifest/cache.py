@@ -1,0 +1,257 @@
+"""`cache.db`: what was observed at the sources. It may be deleted at any time; only speed is lost.
+
+`entry` is the manifest of each source as last observed, with the change token that it was observed
+under. A snapshot rewrites only the rows that differ, and the differ joins the table where it lies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from qloader.errors import QloaderError
+
+CACHE_VERSION = 1
+"""Raised with every change to the tables or to the meaning of a row: an older cache is thrown away."""
+
+_SCHEMA = """
+CREATE TABLE snapshot (
+    source    TEXT PRIMARY KEY,
+    selection TEXT NOT NULL,
+    proof     TEXT,
+    listing   BLOB,
+    revision  TEXT,
+    root      BLOB NOT NULL,
+    documents INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL,
+    problems  TEXT NOT NULL,
+    skipped   TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE entry (
+    source   TEXT NOT NULL,
+    id       TEXT NOT NULL,
+    token    TEXT NOT NULL,
+    skip     TEXT,
+    content  BLOB,
+    metadata BLOB,
+    revision TEXT NOT NULL DEFAULT '',
+    bytes    INTEGER NOT NULL DEFAULT 0,
+    chunks   BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (source, id)
+) WITHOUT ROWID;
+"""
+
+
+class CacheUnusableError(QloaderError):
+    """The cache cannot be written where it lies; a private one is used instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSnapshot:
+    """What is known of a source's last snapshot.
+
+    Attributes:
+        selection: The settings it was taken under.
+        proof: The source's own proof of that moment, or None.
+        listing: Hash of its listing (ids and tokens), or None where a token promised nothing.
+        revision: The source's revision then.
+        root: Its root hash.
+        documents: Its entries.
+        bytes: Their sizes added up.
+        problems: Why it was not complete; empty where it was.
+        skipped: How many items were skipped, with examples, by reason.
+    """
+
+    selection: str
+    proof: str | None
+    listing: bytes | None
+    revision: str | None
+    root: bytes
+    documents: int
+    bytes: int
+    problems: tuple[str, ...]
+    skipped: dict[str, tuple[int, tuple[str, ...]]]
+
+
+class Cache:
+    """An open cache, held by one process at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None, private: Path | None) -> None:
+        self.path = path
+        self.connection = connection
+        self._lock = lock
+        self._private = private
+
+    @classmethod
+    def open(cls, path: Path, *, fresh: bool = False) -> Self:
+        """Opens the cache; where that cannot be (held by another plan, read-only, damaged), a private one.
+
+        Nobody ever waits for a cache: a plan beside another plan starts from a copy and throws it away.
+
+        Args:
+            path: Where the cache lies.
+            fresh: Forget everything (`--no-cache`).
+        """
+        lock = None
+        try:
+            _make_folder(path.parent)
+            lock = _try_lock(path.with_name(path.name + ".lock"))
+            if lock is None:
+                return cls._open_private(path, fresh=fresh)
+            connection = _open_database(path, fresh=fresh)
+        except (OSError, sqlite3.Error):
+            if lock is not None:
+                os.close(lock)
+            return cls._open_private(path, fresh=True)
+        return cls(path, connection, lock, None)
+
+    @classmethod
+    def _open_private(cls, path: Path, *, fresh: bool) -> Self:
+        folder = Path(tempfile.mkdtemp(prefix="qloader-cache-"))
+        copy = folder / "cache.db"
+        if not fresh:
+            with (
+                contextlib.suppress(sqlite3.Error, OSError),
+                contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as original,
+                contextlib.closing(sqlite3.connect(copy)) as target,
+            ):
+                original.backup(target)
+        return cls(copy, _open_database(copy, fresh=fresh), None, folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the cache and lets go of it."""
+        self.connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        if self._private is not None:
+            for file in self._private.iterdir():
+                file.unlink()
+            self._private.rmdir()
+            self._private = None
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; an error or a kill leaves the cache as it was."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def snapshot(self, source: str) -> CachedSnapshot | None:
+        """The last snapshot of a source, or None."""
+        row = self.connection.execute(
+            "SELECT selection, proof, listing, revision, root, documents, bytes, problems, skipped "
+            "FROM snapshot WHERE source = ?",
+            (source,),
+        ).fetchone()
+        if row is None:
+            return None
+        skipped = {reason: (count, tuple(examples)) for reason, (count, examples) in json.loads(row[8]).items()}
+        return CachedSnapshot(*row[:7], tuple(json.loads(row[7])), skipped)
+
+    def save_snapshot(self, source: str, snapshot: CachedSnapshot) -> None:
+        """Records a snapshot, inside the caller's transaction."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO snapshot "
+            "(source, selection, proof, listing, revision, root, documents, bytes, problems, skipped) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                source,
+                snapshot.selection,
+                snapshot.proof,
+                snapshot.listing,
+                snapshot.revision,
+                snapshot.root,
+                snapshot.documents,
+                snapshot.bytes,
+                json.dumps(snapshot.problems),
+                json.dumps(snapshot.skipped),
+            ),
+        )
+
+    def forget(self, source: str) -> None:
+        """Forgets a source, inside the caller's transaction."""
+        self.connection.execute("DELETE FROM snapshot WHERE source = ?", (source,))
+        self.connection.execute("DELETE FROM entry WHERE source = ?", (source,))
+
+    def forget_others(self, sources: Iterable[str]) -> None:
+        """Forgets sources that the config no longer names."""
+        names = list(sources)
+        marks = ",".join("?" * len(names))
+        with self.transaction() as connection:
+            connection.execute(f"DELETE FROM snapshot WHERE source NOT IN ({marks})", names)
+            connection.execute(f"DELETE FROM entry WHERE source NOT IN ({marks})", names)
+
+
+def _open_database(path: Path, *, fresh: bool) -> sqlite3.Connection:
+    if fresh:
+        _remove(path)
+    try:
+        connection = _prepare(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        _remove(path)  # damaged: only speed is lost
+        connection = _prepare(path)
+    return connection
+
+
+def _prepare(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] != CACHE_VERSION:
+            connection.close()
+            _remove(path)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA} PRAGMA user_version = {CACHE_VERSION};")
+        connection.execute("PRAGMA synchronous = NORMAL")  # may lose the last rows to a power cut, never mixes them
+        connection.execute("PRAGMA temp_store = FILE")
+        connection.execute("PRAGMA cache_size = -32768")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o700, exist_ok=True)
+
+
+def _try_lock(path: Path) -> int | None:
+    import fcntl
+
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,0 +1,127 @@
+"""The planner: differences in, changes out. A pure function, tried by property tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+from qloader.documents.hashing import point_ids
+from qloader.planning.diff import After, Before, Difference
+from qloader.planning.plan import Action, Change, ChunkCounts, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the planner needs to know beside the differences.
+
+    Attributes:
+        pipeline: The fingerprint that every document should have.
+        reusable: Fingerprints whose vectors may be kept: those with the same embedding settings.
+        removed: Sources that the config no longer names.
+    """
+
+    pipeline: str
+    reusable: frozenset[str]
+    removed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """A change and the characters of the chunks that it embeds."""
+
+    change: Change
+    characters: int
+
+
+def plan_changes(differences: Iterable[Difference], rules: Rules) -> Iterator[PlannedChange]:
+    """What to do about each difference, in the same order."""
+    for difference in differences:
+        action, reason = _decide(difference, rules)
+        counts, characters = _count_chunks(difference, rules)
+        yield PlannedChange(
+            Change(
+                action=action,
+                source=difference.source,
+                id=difference.id,
+                before=_version(difference.before),
+                after=_version(difference.after),
+                chunks=counts,
+                reason=reason,
+                from_id=difference.from_id,
+            ),
+            characters,
+        )
+
+
+def _decide(difference: Difference, rules: Rules) -> tuple[Action, str]:
+    before, after = difference.before, difference.after
+    if before is None and after is None:
+        return "repair", "points left by an interrupted apply"
+    if after is None:
+        gone = "source removed from the config" if difference.source in rules.removed else "gone from the source"
+        return "delete", gone
+    if before is None:
+        return "create", "new document"
+    if difference.from_id is not None:
+        return "move", "same text under a new id"
+    changed = [
+        word
+        for word, differs in (
+            ("text", before.content != after.content),
+            ("metadata", before.metadata != after.metadata),
+            ("pipeline", before.pipeline != rules.pipeline),
+        )
+        if differs
+    ]
+    if changed:
+        return "update", " and ".join(changed) + " changed"
+    if difference.intent:
+        return "repair", "left unfinished by an interrupted apply"
+    raise AssertionError(f"{difference.source}/{difference.id} does not differ")
+
+
+def _count_chunks(difference: Difference, rules: Rules) -> tuple[ChunkCounts, int]:
+    before, after = difference.before, difference.after
+    if before is None and after is None:
+        return ChunkCounts(remove=len(difference.intent)), 0
+    old = before.chunks if before else ()
+    touched = _touched(difference)
+    reusable = before is not None and before.pipeline in rules.reusable
+    left = Counter(chunk for chunk in old if chunk not in touched) if reusable else Counter()
+    kept = added = characters = 0
+    for chunk in after.chunks if after else ():
+        if left[chunk.hash] > 0:
+            left[chunk.hash] -= 1
+            kept += 1
+        else:
+            added += 1
+            characters += chunk.characters
+    return ChunkCounts(add=added, keep=kept, remove=len(old) - kept), characters
+
+
+def _touched(difference: Difference) -> frozenset[bytes]:
+    """Chunk hashes of the state's points that an interrupted batch may have changed or deleted."""
+    if not difference.intent or difference.before is None:
+        return frozenset()
+    old_id = difference.from_id or difference.id
+    points = set(difference.intent)
+    ids = point_ids(difference.source, old_id, difference.before.chunks)
+    return frozenset(
+        chunk
+        for chunk, point in zip(difference.before.chunks, ids, strict=True)
+        if bytes.fromhex(point.replace("-", "")) in points
+    )
+
+
+def _version(side: Before | After | None) -> Version | None:
+    match side:
+        case None:
+            return None
+        case Before() | After():
+            return Version(
+                content=side.content.hex(), metadata=side.metadata.hex(), revision=side.revision, bytes=side.size
+            )
+        case _:
+            assert_never(side)

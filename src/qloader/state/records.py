@@ -1,0 +1,136 @@
+"""The rows of the state as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RunStatus = Literal["running", "complete", "partial", "failed"]
+
+HASH_BYTES = 16
+
+
+def pack_hashes(hashes: list[bytes]) -> bytes:
+    """Chunk hashes as one blob, in their order."""
+    return b"".join(hashes)
+
+
+def unpack_hashes(blob: bytes) -> list[bytes]:
+    """The chunk hashes of a blob, in their order."""
+    return [blob[i : i + HASH_BYTES] for i in range(0, len(blob), HASH_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class StateHeader:
+    """What the state says of itself.
+
+    Attributes:
+        name: The config's name.
+        lineage: A UUID given at birth; it never changes.
+        serial: Counts committed batches and runs; two equal serials of one lineage are the same state.
+        collection: The collection that this state belongs to.
+        location: Where that collection is, as in a plan.
+        pipeline: The fingerprint of the pipeline last applied.
+        mixed: True while some documents still have another pipeline (a replacement is under way).
+    """
+
+    name: str
+    lineage: str
+    serial: int
+    collection: str
+    location: str
+    pipeline: str
+    mixed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """One source as last applied; times are milliseconds since 1970 in UTC."""
+
+    name: str
+    type: str
+    identity: str
+    revision: str | None
+    root: bytes
+    documents: int
+    chunks: int
+    last_success: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """One document as last applied.
+
+    Attributes:
+        source: The source's name.
+        id: The document id.
+        content: Content hash, 16 bytes.
+        metadata: Metadata hash, 16 bytes.
+        revision: The revision that a plan showed.
+        size: Bytes in the source.
+        chunks: The chunk hashes in their order.
+        pipeline: Fingerprint of the pipeline that made its points.
+        last_updated: When the source last changed it, in seconds since 1970, or None.
+        is_deleted: True for a tombstone.
+        last_ingested: When it was last written or deleted by us, milliseconds since 1970.
+    """
+
+    source: str
+    id: str
+    content: bytes
+    metadata: bytes
+    revision: str
+    size: int
+    chunks: tuple[bytes, ...]
+    pipeline: str
+    last_updated: int | None = None
+    is_deleted: bool = False
+    last_ingested: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRecord:
+    """What an uncommitted batch may have done for one document; `points` are ids of 16 bytes."""
+
+    source: str
+    document_id: str
+    points: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One apply, from its first write to its end; times are milliseconds since 1970 in UTC."""
+
+    id: int
+    plan: str
+    status: RunStatus
+    base_serial: int
+    last_serial: int
+    started_at: int
+    finished_at: int | None
+    document_count: int
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """A document that a run left as it was, and why."""
+
+    source: str
+    document_id: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds the state; times are milliseconds since 1970 in UTC."""
+
+    id: str
+    holder: str
+    host: str
+    pid: int
+    since: int
+    expires_at: int
