@@ -114,6 +114,11 @@ class Cache:
         return cls(path, connection, lock, None)
 
     @classmethod
+    def empty(cls) -> Self:
+        """A private cache that knows nothing and leaves nothing behind."""
+        return cls._open_private(Path(), fresh=True)
+
+    @classmethod
     def _open_private(cls, path: Path, *, fresh: bool) -> Self:
         folder = Path(tempfile.mkdtemp(prefix="qloader-cache-"))
         copy = folder / "cache.db"
@@ -167,7 +172,17 @@ class Cache:
         if row is None:
             return None
         skipped = {reason: (count, tuple(examples)) for reason, (count, examples) in json.loads(row[8]).items()}
-        return CachedSnapshot(*row[:7], tuple(json.loads(row[7])), skipped)
+        return CachedSnapshot(
+            selection=row[0],
+            proof=row[1],
+            listing=row[2],
+            revision=row[3],
+            root=row[4],
+            documents=row[5],
+            bytes=row[6],
+            problems=tuple(json.loads(row[7])),
+            skipped=skipped,
+        )
 
     def save_snapshot(self, source: str, snapshot: CachedSnapshot) -> None:
         """Records a snapshot, inside the caller's transaction."""

@@ -164,7 +164,8 @@ class _Reading:
         with self._cache.transaction():
             problems = (*listing.problems, *self._problems)
             documents, size = self._connection.execute(
-                "SELECT count(*), coalesce(sum(bytes), 0) FROM entry WHERE source = ? AND content IS NOT NULL", (source,)
+                "SELECT count(*), coalesce(sum(bytes), 0) FROM entry WHERE source = ? AND content IS NOT NULL",
+                (source,),
             ).fetchone()
             snapshot = CachedSnapshot(
                 selection=selection,
@@ -187,14 +188,18 @@ class _Reading:
             "FROM entry WHERE source = ? AND NOT EXISTS (SELECT 1 FROM temp.listed l WHERE l.id = entry.id)",
             (self._source.name,),
         )
-        for document_id, content, metadata in self._connection.execute(f"SELECT id, content, metadata {gone[0]}", gone[1]):
+        for document_id, content, metadata in self._connection.execute(
+            f"SELECT id, content, metadata {gone[0]}", gone[1]
+        ):
             if content is not None:
                 self._root_delta.append(-entry_hash(document_id, content, metadata))
         self._connection.execute(f"DELETE {gone[0]}", gone[1])
 
     def _find_wanted(self) -> int:
         self._connection.execute("DROP TABLE IF EXISTS temp.wanted")
-        self._connection.execute("CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, id TEXT NOT NULL, token TEXT NOT NULL)")
+        self._connection.execute(
+            "CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, id TEXT NOT NULL, token TEXT NOT NULL)"
+        )
         return self._connection.execute(
             "INSERT INTO temp.wanted (id, token) SELECT l.id, l.token FROM temp.listed l "
             "LEFT JOIN entry e ON e.source = ? AND e.id = l.id "

@@ -92,7 +92,9 @@ class Scope:
     pipeline: str
 
 
-def find_differences(cache: sqlite3.Connection, cache_path: Path, state_path: Path | None, scope: Scope) -> Iterator[Difference]:
+def find_differences(
+    cache: sqlite3.Connection, cache_path: Path, state_path: Path | None, scope: Scope
+) -> Iterator[Difference]:
     """Every difference between manifests and state, ordered by source, then id (by code point).
 
     Args:
@@ -183,7 +185,9 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnectio
     connection.execute(f"ATTACH {_literal(str(cache_path))} AS cache (TYPE sqlite, READ_ONLY)")
     connection.execute(f"ATTACH {_literal(str(state_path))} AS state (TYPE sqlite, READ_ONLY)")
     connection.execute("CREATE TEMP TABLE scope (source VARCHAR, complete BOOLEAN)")
-    connection.executemany("INSERT INTO scope VALUES (?, ?)", [(source, scope.complete[source]) for source in sorted(scope.joined)])
+    connection.executemany(
+        "INSERT INTO scope VALUES (?, ?)", [(source, scope.complete[source]) for source in sorted(scope.joined)]
+    )
     connection.execute(
         """
         CREATE TEMP TABLE delta AS
@@ -207,7 +211,9 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnectio
         [scope.pipeline],
     )
     # A document missing from an incomplete manifest proves nothing.
-    connection.execute("DELETE FROM delta WHERE after IS NULL AND source IN (SELECT source FROM scope WHERE NOT complete)")
+    connection.execute(
+        "DELETE FROM delta WHERE after IS NULL AND source IN (SELECT source FROM scope WHERE NOT complete)"
+    )
     return connection
 
 

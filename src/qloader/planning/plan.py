@@ -162,7 +162,20 @@ class PlanWarning:
 
 @dataclass(frozen=True, slots=True)
 class PlanHeader:
-    """Everything in a plan but its changes."""
+    """Everything in a plan but its changes.
+
+    Attributes:
+        name: The config's name.
+        base: The state it rests on.
+        index: Where the points go.
+        pipeline: What makes chunks and vectors of the texts.
+        sources: The manifests in short, by name.
+        summary: The totals.
+        warnings: What a reviewer should know.
+        allowed_deletes: Sources whose deletes were allowed past the guards (`allowed` in the file, where any).
+        digest: The hash of the file above its own line; empty until it is written.
+        format: Name and version of the file format.
+    """
 
     name: str
     base: Base
@@ -171,6 +184,7 @@ class PlanHeader:
     sources: tuple[SourceSummary, ...]
     summary: Summary
     warnings: tuple[PlanWarning, ...] = ()
+    allowed_deletes: tuple[str, ...] = ()
     digest: str = ""
     format: str = FORMAT
 

@@ -48,6 +48,17 @@ class FilePlan:
                 yield change_from_dict(_parse(line.rstrip(b",\n"), f"change {number} of {self.path}"))
         raise PlanError(f"{self.path} ends in the middle of its changes", remedy="Make the plan again.")
 
+    def copy_to(self, path: Path) -> FilePlan:
+        """The same plan in another place, written atomically.
+
+        Raises:
+            QloaderError: It cannot be written there.
+        """
+        with _explained(path), self.path.open("rb") as file, _replacing(path) as target:
+            while block := file.read(_BLOCK):
+                target.write(block)
+        return FilePlan(path, self.header)
+
 
 class ChangesFile:
     """Changes on their way into a plan file, in a temporary file until the totals are known."""
@@ -77,14 +88,13 @@ class ChangesFile:
         Raises:
             QloaderError: The file cannot be written.
         """
-        try:
-            digest = _write_atomically(path, self.blocks(header))
-        except OSError as error:
-            raise QloaderError(
-                f"the plan {path} cannot be written: {error.strerror}",
-                remedy="Choose another place with -o, or free some space. Nothing was changed.",
-            ) from error
-        return FilePlan(path, replace(header, digest=digest))
+        digest = xxh3_128()
+        with _explained(path), _replacing(path) as file:
+            for block in self.blocks(header):
+                digest.update(block)
+                file.write(block)
+            file.write(b'"digest": "%s"\n}\n' % digest.hexdigest().encode())
+        return FilePlan(path, replace(header, digest=digest.hexdigest()))
 
     def changes(self) -> Iterator[Change]:
         """The changes added so far, without a plan file."""
@@ -123,9 +133,7 @@ def read_plan(path: Path) -> FilePlan:
         with path.open("rb") as file:
             header = _read_header(file, path)
     except FileNotFoundError:
-        raise PlanError(
-            f"there is no plan at {path}", remedy=f"Make one with `qloader plan -o {path}`."
-        ) from None
+        raise PlanError(f"there is no plan at {path}", remedy=f"Make one with `qloader plan -o {path}`.") from None
     except OSError as error:
         raise PlanError(f"the plan {path} cannot be read: {error.strerror}", remedy="Check its permissions.") from error
     return FilePlan(path, header)
@@ -245,15 +253,13 @@ def _version(version: Version | None) -> bytes:
     )
 
 
-def _write_atomically(path: Path, blocks: Iterable[bytes]) -> str:
-    digest = xxh3_128()
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block ends well, and vanishes when it does not."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for block in blocks:
-                digest.update(block)
-                file.write(block)
-            file.write(b'"digest": "%s"\n}\n' % digest.hexdigest().encode())
+            yield file
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
@@ -263,4 +269,14 @@ def _write_atomically(path: Path, blocks: Iterable[bytes]) -> str:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise QloaderError(
+            f"the plan {path} cannot be written: {error.strerror}",
+            remedy="Choose another place with -o, or free some space. Nothing was changed.",
+        ) from error

@@ -40,11 +40,7 @@ def acquire(connection: sqlite3.Connection) -> Lease:
     try:
         held = current_lease(connection)
         if held is not None and not is_abandoned(held, now):
-            raise LockedError(
-                f"the state is locked by {held.holder} on {held.host} (process {held.pid}) since {_clock(held.since)}",
-                remedy="Wait for it to end. If it is certainly dead, run "
-                f"`qloader state unlock {held.id}`; its lease runs out at {_clock(held.expires_at)}.",
-            )
+            raise _locked_by(held)  # noqa: TRY301 - the transaction must be rolled back
         connection.execute(
             "INSERT OR REPLACE INTO lease (only_one, id, holder, host, pid, since, expires_at) "
             "VALUES (1, ?, ?, ?, ?, ?, ?)",
@@ -98,6 +94,14 @@ def is_abandoned(lease: Lease, now: int) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def _locked_by(held: Lease) -> LockedError:
+    return LockedError(
+        f"the state is locked by {held.holder} on {held.host} (process {held.pid}) since {_clock(held.since)}",
+        remedy="Wait for it to end. If it is certainly dead, run "
+        f"`qloader state unlock {held.id}`; its lease runs out at {_clock(held.expires_at)}.",
+    )
 
 
 def _user() -> str:

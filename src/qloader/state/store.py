@@ -103,6 +103,12 @@ class StateStore:
             )
             return [SourceRecord(*row) for row in rows]
 
+    def pipelines(self) -> dict[str, dict[str, Any]]:
+        """The settings of every pipeline that documents were made with, by fingerprint."""
+        with database.translated(self.path):
+            rows = self._connection.execute("SELECT fingerprint, settings FROM pipeline")
+            return {fingerprint: json.loads(settings) for fingerprint, settings in rows}
+
     def document(self, source: str, document_id: str) -> DocumentRecord | None:
         """One document, tombstones included."""
         with database.translated(self.path):
@@ -126,11 +132,7 @@ class StateStore:
         wanted = None if sources is None else set(sources)
         with database.translated(self.path):
             rows = self._connection.execute("SELECT source, document_id, points FROM intent ORDER BY 1, 2")
-            return [
-                IntentRecord(s, d, tuple(unpack_hashes(p)))
-                for s, d, p in rows
-                if wanted is None or s in wanted
-            ]
+            return [IntentRecord(s, d, tuple(unpack_hashes(p))) for s, d, p in rows if wanted is None or s in wanted]
 
     def runs(self, limit: int = -1) -> list[RunRecord]:
         """Past runs, the latest first."""
@@ -390,20 +392,20 @@ class StateStore:
             ):
                 connection.execute("UPDATE meta SET value = '0' WHERE key = 'mixed'")
             connection.execute(
-                "UPDATE run SET status = ?, summary = ?, error_message = ?, finished_at = ?, updated_at = ? WHERE id = ?",
+                "UPDATE run SET status = ?, summary = ?, error_message = ?, finished_at = ?, updated_at = ? "
+                "WHERE id = ?",
                 (status, json.dumps(dict(summary), sort_keys=True), error, now, now, run_id),
             )
 
-    def record_unchanged(
-        self, plan: str, revisions: Mapping[str, str | None], summary: Mapping[str, Any]
-    ) -> None:
+    def record_unchanged(self, plan: str, revisions: Mapping[str, str | None], summary: Mapping[str, Any]) -> None:
         """Notes a run that had nothing to do; the serial stays, so plans under review stay valid."""
         now = lock.now_ms()
         with self._transaction() as connection:
             serial = connection.execute("SELECT value FROM meta WHERE key = 'serial'").fetchone()
             number = int(serial[0]) if serial else 0
             connection.execute(
-                "INSERT INTO run (plan, base_serial, last_serial, status, summary, started_at, finished_at, updated_at) "
+                "INSERT INTO run (plan, base_serial, last_serial, status, summary, started_at, finished_at, "
+                "updated_at) "
                 "VALUES (?, ?, ?, 'complete', ?, ?, ?, ?)",
                 (plan, number, number, json.dumps(dict(summary), sort_keys=True), now, now, now),
             )
@@ -456,9 +458,7 @@ class _Totals:
         self._changes: dict[str, tuple[list[int], int, int]] = {}
 
     def add(self, record: DocumentRecord) -> None:
-        self._note(
-            record.source, entry_hash(record.id, record.content, record.metadata), 1, len(record.chunks)
-        )
+        self._note(record.source, entry_hash(record.id, record.content, record.metadata), 1, len(record.chunks))
 
     def remove(self, source: str, document_id: str) -> None:
         row = self._connection.execute(
@@ -471,11 +471,10 @@ class _Totals:
     def write(self, now: int) -> None:
         for source, (hashes, documents, chunks) in self._changes.items():
             source_id = self._source_ids[source]
-            root = self._connection.execute("SELECT root FROM source WHERE id = ?", (source_id,)).fetchone()[
-                0
-            ]
+            root = self._connection.execute("SELECT root FROM source WHERE id = ?", (source_id,)).fetchone()[0]
             self._connection.execute(
-                "UPDATE source SET root = ?, documents = documents + ?, chunks = chunks + ?, updated_at = ? WHERE id = ?",
+                "UPDATE source SET root = ?, documents = documents + ?, chunks = chunks + ?, updated_at = ? "
+                "WHERE id = ?",
                 (add_to_root(root, *hashes), documents, chunks, now, source_id),
             )
 

@@ -1,0 +1,277 @@
+"""Apply: a plan's changes through five stages, a batch at a time.
+
+    fetch -> chunk -> embed -> write -> commit
+
+The first three read and compute; only `write` touches the index, and never before the intent is in the
+state. Each stage takes a batch and hands on a batch, so that they can run side by side one day without
+a change to the protocol. docs/reliability.md says what a crash after each step leaves, and who mends it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from qloader.applying.result import ApplyResult
+from qloader.applying.work import Applied, NewPoint, PointLabels, Work, plan_removal, plan_write
+from qloader.chunking.chunker import Chunker
+from qloader.documents.document import SKIP_REASONS, Document, Skipped
+from qloader.documents.hashing import content_hash, metadata_hash
+from qloader.embedding.protocol import Embedder
+from qloader.errors import SourceError
+from qloader.index.protocol import Index, Point, Vectors
+from qloader.planning.plan import Change, Plan
+from qloader.sources.protocol import Source
+from qloader.state.records import DocumentRecord, FailureRecord
+from qloader.state.store import StateStore
+
+POINTS_A_BATCH = 2_000
+"""A batch ends when it would write more points than this, however few documents that is: it bounds memory."""
+
+CHARACTERS_A_BATCH = 16_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an apply works with; everything is open already and stays open.
+
+    Attributes:
+        sources: By name; a source that only loses documents may be missing.
+        revisions: The planned revision of each source, by name: documents are read as they were then.
+        index: The collection, created and this state's own.
+        state: Locked for writing.
+        chunker: Cuts texts.
+        embedder: Makes vectors.
+        batch_size: Documents in a batch, at most.
+        should_stop: Asked at each batch edge; True ends the run there.
+        advance: Called with the number of documents done.
+    """
+
+    sources: Mapping[str, Source]
+    revisions: Mapping[str, str | None]
+    index: Index
+    state: StateStore
+    chunker: Chunker
+    embedder: Embedder
+    batch_size: int = 256
+    should_stop: Callable[[], bool] = lambda: False
+    advance: Callable[[int], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts that grow while a run goes on."""
+
+    actions: Counter[str] = field(default_factory=Counter)
+    already: int = 0
+    embedded: int = 0
+    failures: list[FailureRecord] = field(default_factory=list)
+    serial: int = 0
+    stopped: bool = False
+
+    def result(self) -> ApplyResult:
+        """The counts as they stand."""
+        return ApplyResult(
+            created=self.actions["create"],
+            updated=self.actions["update"],
+            moved=self.actions["move"],
+            deleted=self.actions["delete"],
+            repaired=self.actions["repair"],
+            already=self.already,
+            embedded=self.embedded,
+            failures=tuple(self.failures),
+            serial=self.serial,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A change with what is known about it: the state's side and, where it will exist, the fetched document."""
+
+    change: Change
+    applied: Applied
+    document: Document | None
+
+
+def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLabels], *, resumed: bool) -> Totals:
+    """Applies a plan's changes.
+
+    Args:
+        plan: The plan; the caller has checked that it fits the state, the config and the index.
+        run_id: The run that `state.begin_run` recorded.
+        parts: What to work with.
+        labels: What the payloads of each source say, by source name.
+        resumed: An earlier apply of this plan was interrupted: look what it had done.
+
+    Returns:
+        What was done. Documents whose source moved on are left as they were and listed as failures.
+
+    Raises:
+        SourceError: A source is gone; what was committed stays.
+        IndexUnavailableError: The index is gone; what was committed stays.
+        StateError: The state cannot be written; what was committed stays.
+    """
+    totals = Totals()
+    intents = {(i.source, i.document_id): i.points for i in parts.state.intents()}
+    for batch in _batches(plan.changes(), parts.batch_size):
+        if parts.should_stop():
+            totals.stopped = True
+            break
+        pending = [change for change in batch if not (resumed and _is_done(change, parts.state, labels, intents))]
+        totals.already += len(batch) - len(pending)
+        loaded = list(_fetch(pending, parts, intents, totals))
+        works = [_chunk(item, parts.chunker, labels[item.change.source]) for item in loaded]
+        vectors = _embed(works, parts, totals)
+        _write(works, vectors, run_id, parts)
+        _commit(works, run_id, parts, totals)
+        parts.advance(len(batch))
+    return totals
+
+
+def _batches(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
+    batch: list[Change] = []
+    points = characters = 0
+    for change in changes:
+        weight = change.chunks.add + change.chunks.keep + change.chunks.remove
+        length = change.after.bytes if change.after else 0
+        full = len(batch) >= size or points + weight > POINTS_A_BATCH or characters + length > CHARACTERS_A_BATCH
+        if batch and full:
+            yield batch
+            batch, points, characters = [], 0, 0
+        batch.append(change)
+        points += weight
+        characters += length
+    if batch:
+        yield batch
+
+
+def _is_done(
+    change: Change,
+    state: StateStore,
+    labels: Mapping[str, PointLabels],
+    intents: Mapping[tuple[str, str], tuple[bytes, ...]],
+) -> bool:
+    if (change.source, change.id) in intents:
+        return False
+    record = state.document(change.source, change.id)
+    if change.after is None:
+        return record is None or record.is_deleted
+    return (
+        record is not None
+        and not record.is_deleted
+        and record.content.hex() == change.after.content
+        and record.metadata.hex() == change.after.metadata
+        and record.pipeline == labels[change.source].pipeline
+    )
+
+
+def _fetch(
+    changes: Sequence[Change],
+    parts: Parts,
+    intents: Mapping[tuple[str, str], tuple[bytes, ...]],
+    totals: Totals,
+) -> Iterator[_Loaded]:
+    for name, group in groupby(changes, key=lambda change: change.source):
+        members = list(group)
+        wanted = [change.id for change in members if change.after is not None]
+        if wanted and name not in parts.sources:
+            raise SourceError(f"source {name} is in the plan but not in the config", remedy="Plan again.")
+        fetched = parts.sources[name].fetch(wanted, revision=parts.revisions.get(name)) if wanted else iter(())
+        for change in members:
+            applied = _applied(change, parts.state, intents)
+            if change.after is None:
+                yield _Loaded(change, applied, None)
+                continue
+            document = _verify(change, next(fetched), totals)
+            if document is not None:
+                yield _Loaded(change, applied, document)
+
+
+def _applied(change: Change, state: StateStore, intents: Mapping[tuple[str, str], tuple[bytes, ...]]) -> Applied:
+    old_id = change.from_id if change.from_id is not None else change.id
+    record = state.document(change.source, old_id)
+    before = None if record is None or record.is_deleted else record
+    points = intents.get((change.source, change.id), ())
+    if change.from_id is not None:
+        points += intents.get((change.source, change.from_id), ())
+    return Applied(before, points)
+
+
+def _verify(change: Change, result: Document | Skipped, totals: Totals) -> Document | None:
+    """The fetched document if it is the planned one; else a failure is noted and it stays as it was."""
+    if isinstance(result, Skipped):
+        detail = f": {result.detail}" if result.detail else ""
+        reason = f"{SKIP_REASONS[result.reason]}{detail}"
+        totals.failures.append(FailureRecord(change.source, change.id, result.reason, reason))
+        return None
+    assert change.after is not None
+    same_text = content_hash(result.text).hex() == change.after.content
+    same_metadata = metadata_hash(result.title, result.uri, result.metadata).hex() == change.after.metadata
+    if same_text and same_metadata:
+        return result
+    what = "text" if not same_text else "title, uri or metadata"
+    totals.failures.append(
+        FailureRecord(change.source, change.id, "changed", f"its {what} changed in the source since the plan was made")
+    )
+    return None
+
+
+def _chunk(item: _Loaded, chunker: Chunker, labels: PointLabels) -> Work:
+    if item.document is None:
+        return plan_removal(item.change, item.applied)
+    chunks = chunker.split(item.document.text, item.document.syntax)
+    return plan_write(item.change, item.document, chunks, item.applied, labels)
+
+
+def _embed(works: Sequence[Work], parts: Parts, totals: Totals) -> dict[bytes, Vectors]:
+    """Vectors for every chunk hash that needs one: taken over from a moved document, or embedded once."""
+    donors = {point: digest for work in works for digest, point in work.donors.items()}
+    vectors: dict[bytes, Vectors] = {}
+    if donors:
+        for stored in parts.index.retrieve(list(donors), with_vectors=True):
+            if stored.vectors:
+                vectors[donors[stored.id]] = stored.vectors
+    texts: dict[bytes, str] = {}
+    for work in works:
+        for point in _new_points(work):
+            if point.chunk not in vectors:
+                texts[point.chunk] = point.text
+    vectors.update(zip(texts, parts.embedder.embed_documents(list(texts.values())), strict=True))
+    totals.embedded += len(texts)
+    return vectors
+
+
+def _write(works: Sequence[Work], vectors: Mapping[bytes, Vectors], run_id: int, parts: Parts) -> None:
+    """New before old, and the intent before both: search never misses a document that is being updated."""
+    if not works:
+        return
+    parts.state.record_intents(run_id, [work.intent for work in works])
+    new = [Point(p.id, vectors[p.chunk], p.payload) for work in works for p in _new_points(work)]
+    labelled = [(p.id, p.payload) for work in works for p in work.points if p.id in work.kept]
+    stale = [point for work in works for point in work.stale]
+    if new:
+        parts.index.upsert(new)
+    if labelled:
+        parts.index.set_payloads(labelled)
+    if stale:
+        parts.index.delete(stale)
+    parts.index.flush()
+
+
+def _commit(works: Sequence[Work], run_id: int, parts: Parts, totals: Totals) -> None:
+    if not works:
+        return
+    written: list[DocumentRecord] = [work.record for work in works if work.record is not None]
+    totals.serial = parts.state.commit_batch(
+        run_id,
+        written=written,
+        deleted=[key for work in works for key in work.forget],
+        settled=[key for work in works for key in work.settled],
+    )
+    totals.actions.update(work.change.action for work in works)
+
+
+def _new_points(work: Work) -> Iterator[NewPoint]:
+    return (point for point in work.points if point.id not in work.kept)

@@ -1,0 +1,110 @@
+"""Whether a plan may be applied here and now: the same config, the same state, the same index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qloader.errors import ForeignIndexError, StalePlanError
+from qloader.index.protocol import CollectionInfo
+from qloader.planning.plan import PlanHeader
+from qloader.state.records import RunRecord, StateHeader
+from qloader.state.store import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a plan must agree with.
+
+    Attributes:
+        name: The config's name.
+        collection: The collection it names.
+        location: Where that is.
+        pipeline: The fingerprint of its pipeline.
+    """
+
+    name: str
+    collection: str
+    location: str
+    pipeline: str
+
+
+def check_config(plan: PlanHeader, here: Here) -> None:
+    """Refuses a plan that was made for another config.
+
+    Raises:
+        StalePlanError: Names what differs, with both values.
+    """
+    pairs = (
+        ("name", plan.name, here.name),
+        ("collection", plan.index.collection, here.collection),
+        ("index", plan.index.location, here.location),
+        ("pipeline", plan.pipeline.fingerprint, here.pipeline),
+    )
+    differing = [f"its {what} is {theirs}, the config's is {ours}" for what, theirs, ours in pairs if theirs != ours]
+    if differing:
+        raise StalePlanError(
+            "the plan was made for another config: " + "; ".join(differing),
+            remedy="Use the config that the plan was made with (-c), or plan again.",
+        )
+
+
+def find_resumable(plan: PlanHeader, header: StateHeader | None, state: StateStore) -> RunRecord | None:
+    """The run that began this plan, if nothing else has happened to the state since.
+
+    Raises:
+        StalePlanError: The plan rests on another state.
+    """
+    if header is None:
+        if plan.base.lineage is not None:
+            raise StalePlanError(
+                f"the plan rests on the state {plan.base.lineage} (serial {plan.base.serial}); there is none here",
+                remedy="Check state.path and QLOADER_HOME, restore a backup, or plan again.",
+            )
+        return None
+    last = next((run for run in state.runs() if run.last_serial > run.base_serial), None)
+    if last is not None and last.plan == plan.digest and last.last_serial == header.serial:
+        return last
+    if (plan.base.lineage, plan.base.serial) == (header.lineage, header.serial):
+        return None
+    raise StalePlanError(_why_stale(plan, header, last), remedy="Plan again, and have the new plan reviewed.")
+
+
+def check_index(info: CollectionInfo | None, header: StateHeader | None, *, documents: int, collection: str) -> None:
+    """Refuses an index that is not this state's, or that is gone while the state says it holds documents.
+
+    Raises:
+        ForeignIndexError: With the ways out.
+    """
+    if info is None:
+        if documents:
+            raise ForeignIndexError(
+                f"the collection {collection} is gone, but the state says that it holds {documents:,} documents",
+                remedy="Bring the index back, or start anew: move the state file away and plan again. "
+                "The state is " + (header.lineage if header else "new") + ".",
+            )
+        return
+    ours = header.lineage if header else None
+    if info.lineage == ours:
+        return
+    if info.lineage is None:
+        raise ForeignIndexError(
+            f"the collection {collection} exists, and qloader did not make it",
+            remedy="Choose another name in index.collection; qloader never writes into a collection it did not make.",
+        )
+    raise ForeignIndexError(
+        f"the collection {collection} belongs to the state {info.lineage}, and "
+        + (f"this state is {ours}" if ours else "there is no state here"),
+        remedy="Find that state (state.path, QLOADER_HOME) or restore a backup of it, rebuild it from the points "
+        "with `qloader state rebuild`, or choose another name in index.collection.",
+    )
+
+
+def _why_stale(plan: PlanHeader, header: StateHeader, last: RunRecord | None) -> str:
+    if plan.base.lineage is None:
+        return "the plan was made before anything was applied here, and something has been applied since"
+    if plan.base.lineage != header.lineage:
+        return f"the plan rests on another state: {plan.base.lineage}, this one is {header.lineage}"
+    text = f"the plan rests on serial {plan.base.serial} of the state, which is at {header.serial} now"
+    if last is not None:
+        text += f": run {last.id} ({last.status}) of the plan {last.plan[:12]} changed {last.document_count} documents"
+    return text

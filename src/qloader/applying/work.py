@@ -1,0 +1,178 @@
+"""One document's change made concrete: which points are written, re-labelled, deleted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from qloader.chunking.chunker import Chunk
+from qloader.documents.document import Document
+from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash, point_ids
+from qloader.planning.plan import Change
+from qloader.state.records import DocumentRecord, IntentRecord
+
+
+@dataclass(frozen=True, slots=True)
+class NewPoint:
+    """A point of the document as it will be: its id, its chunk's hash and text, its payload."""
+
+    id: str
+    chunk: bytes
+    text: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one change does to the index and the state.
+
+    Attributes:
+        change: The change.
+        record: The document as the state will hold it; None for a delete.
+        points: The document's points as they will be, in the order of its chunks.
+        kept: Ids of points that are there already with the right vector; only their payload is written.
+        donors: Ids of points whose vector serves a chunk of this document, by chunk hash.
+        stale: Ids of points to delete.
+        forget: (source, id) that leave the state: the document of a delete, the old id of a move.
+    """
+
+    change: Change
+    record: DocumentRecord | None
+    points: tuple[NewPoint, ...] = ()
+    kept: frozenset[str] = frozenset()
+    donors: Mapping[bytes, str] = field(default_factory=dict)
+    stale: tuple[str, ...] = ()
+    forget: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def intent(self) -> IntentRecord:
+        """What must be written down before the index is touched."""
+        ids = (*(point.id for point in self.points if point.id not in self.kept), *self.stale)
+        return IntentRecord(self.change.source, self.change.id, tuple(_to_bytes(i) for i in ids))
+
+    @property
+    def settled(self) -> tuple[tuple[str, str], ...]:
+        """Documents whose intents end when this is committed."""
+        return ((self.change.source, self.change.id), *self.forget)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the state knows about a change's document: the record before, and an interrupted batch's points."""
+
+    before: DocumentRecord | None
+    intent: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PointLabels:
+    """What every payload of one source and run says.
+
+    Attributes:
+        source_type: The source's type.
+        lineage: The state's lineage.
+        pipeline: The pipeline's fingerprint.
+        reusable: Fingerprints of pipelines whose vectors may be kept.
+    """
+
+    source_type: str
+    lineage: str
+    pipeline: str
+    reusable: frozenset[str]
+
+
+def plan_write(
+    change: Change, document: Document, chunks: Sequence[Chunk], applied: Applied, labels: PointLabels
+) -> Work:
+    """The work for a document that exists afterwards."""
+    hashes = [chunk_hash(chunk.text) for chunk in chunks]
+    ids = point_ids(change.source, change.id, hashes)
+    record = DocumentRecord(
+        source=change.source,
+        id=change.id,
+        content=content_hash(document.text),
+        metadata=metadata_hash(document.title, document.uri, document.metadata),
+        revision=document.revision,
+        size=document.bytes,
+        chunks=tuple(hashes),
+        pipeline=labels.pipeline,
+        last_updated=_seconds(document.updated_at),
+    )
+    points = tuple(
+        NewPoint(point, digest, chunk.text, _payload(record, document, chunk, number, labels))
+        for number, (point, digest, chunk) in enumerate(zip(ids, hashes, chunks, strict=True))
+    )
+    old, touched = _old_points(applied)
+    new_ids = set(ids)
+    stale = tuple(dict.fromkeys(i for i in (*old, *touched) if i not in new_ids))
+    moved = ((change.source, change.from_id),) if change.from_id is not None else ()
+    if applied.before is None or applied.before.pipeline not in labels.reusable:
+        return Work(change, record, points, stale=stale, forget=moved)
+    kept = frozenset(i for i in ids if i in old and i not in touched)
+    # A touched point may hold a vector of another pipeline by now, so it gives none.
+    donors = {digest: point for point, digest in old.items() if point not in touched} if moved else {}
+    return Work(change, record, points, kept=kept, donors=donors, stale=stale, forget=moved)
+
+
+def plan_removal(change: Change, applied: Applied) -> Work:
+    """The work for a document that is gone afterwards, or of which only an intent is left."""
+    old, touched = _old_points(applied)
+    return Work(change, None, stale=tuple(dict.fromkeys((*old, *touched))), forget=((change.source, change.id),))
+
+
+def _old_points(applied: Applied) -> tuple[dict[str, bytes], list[str]]:
+    """The state's points of the document (id -> chunk hash), and those an interrupted batch may have touched."""
+    old: dict[str, bytes] = {}
+    if applied.before is not None:
+        ids = point_ids(applied.before.source, applied.before.id, applied.before.chunks)
+        old = dict(zip(ids, applied.before.chunks, strict=True))
+    return old, [_to_text(point) for point in applied.intent]
+
+
+def _payload(
+    record: DocumentRecord, document: Document, chunk: Chunk, number: int, labels: PointLabels
+) -> dict[str, Any]:
+    own: dict[str, Any] = {"lineage": labels.lineage, "chunk_hash": record.chunks[number].hex()}
+    if number == 0:
+        # All that a lost state needs to be rebuilt from the points alone.
+        own |= {
+            "content": record.content.hex(),
+            "metadata": record.metadata.hex(),
+            "revision": record.revision,
+            "bytes": record.size,
+            "chunks": len(record.chunks),
+            "pipeline": labels.pipeline,
+        }
+    payload: dict[str, Any] = {
+        "text": chunk.text,
+        "title": document.title,
+        "uri": document.uri,
+        "source": record.source,
+        "source_type": labels.source_type,
+        "document_id": record.id,
+        "chunk": number,
+        "updated_at": document.updated_at,
+        "metadata": dict(document.metadata),
+        "qloader": own,
+    }
+    if chunk.headings:
+        payload["headings"] = list(chunk.headings)
+    return payload
+
+
+def _seconds(timestamp: str | None) -> int | None:
+    if timestamp is None:
+        return None
+    moment = datetime.fromisoformat(timestamp)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _to_bytes(point: str) -> bytes:
+    return bytes.fromhex(point.replace("-", ""))
+
+
+def _to_text(point: bytes) -> str:
+    digits = point.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,225 @@
+"""What the commands share: options, consoles, and how a run is shown."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qloader.errors import GuardError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qloader.applying.result import ApplyResult
+    from qloader.planning.plan import Plan
+    from qloader.render.progress import Progress
+    from qloader.workspace import Workspace
+    from qloader.workspace.planning import PlanRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Options given before the command."""
+
+    config: Path | None = None
+    debug: bool = False
+
+
+class PlanFormat(StrEnum):
+    """How a plan is printed."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+
+
+class OutputFormat(StrEnum):
+    """How anything else is printed."""
+
+    text = "text"
+    json = "json"
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="The config; else $QLOADER_CONFIG, else ./qloader.yaml."),
+]
+SourceOption = Annotated[
+    list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be given several times.")
+]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read and hash every document again.")]
+AllowDeletesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-deletes",
+        metavar="NAME",
+        help="Let this one plan delete more of a source than the guards allow; the plan records it.",
+    ),
+]
+PlanFormatOption = Annotated[
+    PlanFormat, typer.Option("--format", help="text for people, or markdown or json on stdout.")
+]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for people, or json on stdout.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Show every change; long lists are folded otherwise.")]
+
+
+def open_workspace(context: typer.Context, config: Path | None) -> Workspace:
+    """The workspace of the config named on the command line, after or before the command."""
+    from qloader.workspace import Workspace
+
+    shared: Shared = context.obj
+    return Workspace.open(config or shared.config)
+
+
+def request_of(
+    sources: list[str] | None, no_cache: bool, allow_deletes: list[str] | None, *, destroy: bool = False
+) -> PlanRequest:
+    """What the planning options ask for."""
+    from qloader.workspace.planning import PlanRequest
+
+    return PlanRequest(
+        sources=tuple(sources) if sources else None,
+        use_cache=not no_cache,
+        allow_deletes=tuple(allow_deletes or ()),
+        destroy=destroy,
+    )
+
+
+def people() -> Console:
+    """The console for people: stderr, wide enough for long ids where it is no terminal."""
+    from qloader.render.text import make_console
+
+    return make_console(sys.stderr)
+
+
+def say(text: str) -> None:
+    """Prints a line for people."""
+    from qloader.render.escape import escape_controls
+
+    print(escape_controls(text), file=sys.stderr)  # noqa: T201
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON for programs, alone on stdout."""
+    import json
+
+    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
+
+
+def show_plan(plan: Plan, output: PlanFormat, *, show_all: bool = False, path: Path | None = None) -> None:
+    """Prints a plan.
+
+    Args:
+        plan: The plan.
+        output: How.
+        show_all: Do not fold long lists.
+        path: The plan file, which is what `json` prints.
+    """
+    match output:
+        case PlanFormat.json:
+            assert path is not None
+            sys.stdout.flush()
+            with path.open("rb") as file:
+                while block := file.read(1 << 16):
+                    sys.stdout.buffer.write(block)
+        case PlanFormat.markdown:
+            from qloader.render.markdown import render_markdown
+
+            for line in render_markdown(plan):
+                sys.stdout.write(line)
+        case PlanFormat.text:
+            from qloader.render.text import render_plan
+
+            render_plan(plan, people(), fold=sys.maxsize if show_all else 20)
+
+
+def make_progress() -> Progress:
+    """Bars on a terminal, nothing elsewhere."""
+    from qloader.render.progress import NoProgress, TerminalProgress
+
+    return TerminalProgress() if sys.stderr.isatty() else NoProgress()
+
+
+def refuse(refusal: GuardError | None) -> None:
+    """Raises a guard's refusal, after the plan was shown."""
+    if refusal is not None:
+        raise refusal
+
+
+@contextmanager
+def stopping_at_batch_edges() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM stop an apply at the next batch edge; a second Ctrl-C stops at once.
+
+    Yields:
+        Whether to stop, for `Workspace.apply`.
+    """
+    asked = 0
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise KeyboardInterrupt
+        say("Stopping after this batch; press Ctrl-C again to stop at once (also safe).")
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked > 0
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def report_apply(result: ApplyResult, output: OutputFormat) -> int:
+    """Prints what an apply did.
+
+    Returns:
+        The exit code: 1 where documents were left as they were.
+    """
+    from qloader.render.text import applied_line
+
+    if output is OutputFormat.json:
+        print_json(
+            {
+                "created": result.created,
+                "updated": result.updated,
+                "moved": result.moved,
+                "deleted": result.deleted,
+                "repaired": result.repaired,
+                "already_applied": result.already,
+                "chunks_embedded": result.embedded,
+                "serial": result.serial,
+                "failures": [
+                    {"address": f"{f.source}/{f.document_id}", "reason": f.reason, "detail": f.detail}
+                    for f in result.failures
+                ],
+            }
+        )
+        return 0 if result.is_complete else 1
+    for failure in result.failures[:20]:
+        say(f"! {failure.source}/{failure.document_id} left as it was: {failure.detail}")
+    if len(result.failures) > 20:
+        say(f"! … and {len(result.failures) - 20:,} more; see `qloader history --format json`")
+    if result.failures:
+        say("Plan again to bring them up to date.")
+    if result.already:
+        say(f"{result.already:,} changes of this plan had been applied before.")
+    say(
+        applied_line(
+            created=result.created,
+            updated=result.updated,
+            moved=result.moved,
+            deleted=result.deleted,
+            repaired=result.repaired,
+        )
+    )
+    return 0 if result.is_complete else 1

@@ -1,0 +1,92 @@
+"""`qloader state …`: looks at and mends the state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qloader.cli import common
+from qloader.errors import StateError
+
+app = typer.Typer(help="Look at the state, back it up, unlock it.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_documents(
+    context: typer.Context,
+    source: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")] = None,
+    output_format: common.FormatOption = common.OutputFormat.text,
+    config: common.ConfigOption = None,
+) -> None:
+    """List the documents that the index holds, with content hash and number of chunks."""
+    workspace = common.open_workspace(context, config)
+    documents = workspace.documents(source)
+    if output_format is common.OutputFormat.json:
+        common.print_json(
+            {
+                "documents": [
+                    {"address": f"{d.source}/{d.id}", "content": d.content.hex(), "chunks": len(d.chunks)}
+                    for d in documents
+                ]
+            }
+        )
+        return
+    for document in documents:
+        common.say(f"{document.content.hex()[:12]}  {len(document.chunks):>5}  {document.source}/{document.id}")
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="source/id, as `state list` prints it.")],
+    output_format: common.FormatOption = common.OutputFormat.text,
+    config: common.ConfigOption = None,
+) -> None:
+    """Show what the state says of one document."""
+    from qloader.documents.hashing import point_ids
+    from qloader.render.times import iso
+
+    record = common.open_workspace(context, config).document(address)
+    if record is None:
+        raise StateError(f"the state has no document {address}", remedy="See `qloader state list`.")
+    facts = {
+        "address": f"{record.source}/{record.id}",
+        "content": record.content.hex(),
+        "metadata": record.metadata.hex(),
+        "revision": record.revision,
+        "bytes": record.size,
+        "pipeline": record.pipeline,
+        "deleted": record.is_deleted,
+        "updated_at": iso(None if record.last_updated is None else record.last_updated * 1000),
+        "ingested_at": iso(record.last_ingested),
+        "points": point_ids(record.source, record.id, record.chunks),
+    }
+    if output_format is common.OutputFormat.json:
+        common.print_json(facts)
+        return
+    for key, value in facts.items():
+        common.say(f"{key:12} {len(value) if isinstance(value, list) else value}")
+
+
+@app.command("backup")
+def backup(
+    context: typer.Context,
+    target: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Else beside the state.")] = None,
+    config: common.ConfigOption = None,
+) -> None:
+    """Copy the state to a file, consistently, even while it is in use."""
+    common.say(f"Wrote {common.open_workspace(context, config).backup_state(target)}")
+
+
+@app.command("unlock")
+def unlock(
+    context: typer.Context,
+    lock_id: Annotated[str, typer.Argument(metavar="LOCK_ID", help="As the error of the locked command says.")],
+    config: common.ConfigOption = None,
+) -> None:
+    """Remove the lock of a writer that is certainly dead."""
+    if not common.open_workspace(context, config).unlock(lock_id):
+        raise StateError(f"the state is not locked under {lock_id}", remedy="See who holds it with `qloader status`.")
+    common.say("Unlocked.")

@@ -1,0 +1,84 @@
+"""Guards: what a plan may not do unless somebody said so. Checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qloader.errors import GuardError
+
+SMALL_SOURCE = 10
+"""Percentages are not asked of sources with fewer documents: one of three is no accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The config's `guards`; percentages are of a source's documents in the state, None is no limit."""
+
+    max_delete_percent: float | None = 25
+    max_update_percent: float | None = None
+    prevent_destroy: bool = False
+
+
+@dataclass(slots=True)
+class SourceTally:
+    """What a plan does to one source, counted change by change."""
+
+    documents: int
+    deletes: int = 0
+    updates: int = 0
+
+
+def check_guards(
+    tallies: Mapping[str, SourceTally], limits: Limits, *, allowed: Iterable[str] = (), empty: Iterable[str] = ()
+) -> None:
+    """Refuses a plan that deletes or rewrites too much of a source.
+
+    Args:
+        tallies: What the plan does, by source; `documents` counts the state.
+        limits: The config's guards.
+        allowed: Sources whose deletes were allowed for this plan (`--allow-deletes`).
+        empty: Sources that hold no document at all any more.
+
+    Raises:
+        GuardError: Names every source concerned, with its numbers and the flag that allows it.
+    """
+    passes = set(allowed)
+    refusals = []
+    for name, tally in sorted(tallies.items()):
+        if limits.prevent_destroy and tally.deletes and tally.deletes >= tally.documents:
+            share = f"all {tally.documents:,} documents of {name} would be deleted"
+            refusals.append((name, f"{share}; guards.prevent_destroy is set, take it out of the config first"))
+        elif name not in passes:
+            refusals.extend(_refuse_deletes(name, tally, limits, name in set(empty)))
+        refusals.extend(_refuse_updates(name, tally, limits))
+    if refusals:
+        sources = [name for name, _ in refusals]
+        flags = " ".join(f"--allow-deletes {name}" for name in dict.fromkeys(sources))
+        raise GuardError(
+            "refused by a guard, nothing was changed:\n" + "\n".join(f"  {text}" for _, text in refusals),
+            remedy="Look whether the source is whole (a missing mount, a wrong path or branch). If this is meant, "
+            f"plan again with {flags}, which the plan records for its reviewer.",
+        )
+
+
+def _refuse_deletes(name: str, tally: SourceTally, limits: Limits, is_empty: bool) -> list[tuple[str, str]]:
+    if not tally.deletes:
+        return []
+    share = f"{tally.deletes:,} of {tally.documents:,} documents of {name} would be deleted"
+    if is_empty:
+        return [(name, f"{share}: the source is empty now")]
+    percent = 100 * tally.deletes / max(tally.documents, 1)
+    limit = limits.max_delete_percent
+    if limit is not None and tally.documents >= SMALL_SOURCE and percent > limit:
+        return [(name, f"{share} ({percent:.1f} %); guards.max_delete_percent is {limit:g}")]
+    return []
+
+
+def _refuse_updates(name: str, tally: SourceTally, limits: Limits) -> list[tuple[str, str]]:
+    percent = 100 * tally.updates / max(tally.documents, 1)
+    limit = limits.max_update_percent
+    if limit is None or tally.documents < SMALL_SOURCE or percent <= limit:
+        return []
+    share = f"{tally.updates:,} of {tally.documents:,} documents of {name} would be updated"
+    return [(name, f"{share} ({percent:.1f} %); guards.max_update_percent is {limit:g}")]

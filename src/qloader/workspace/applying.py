@@ -1,0 +1,216 @@
+"""Applying a plan: checks, the lock, the run's record, the executor."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from qloader.applying.executor import Parts, Totals, execute
+from qloader.applying.preconditions import Here, check_config, check_index, find_resumable
+from qloader.applying.result import ApplyResult
+from qloader.applying.work import PointLabels
+from qloader.errors import InterruptedRunError, QloaderError, StalePlanError
+from qloader.index.protocol import Index
+from qloader.planning.guards import SourceTally, check_guards
+from qloader.planning.plan import Plan, PlanHeader
+from qloader.render.progress import NoProgress, Progress
+from qloader.state.records import RunStatus, StateHeader
+from qloader.state.store import StateStore
+from qloader.workspace.settings import Settings
+
+
+def apply_plan(
+    settings: Settings,
+    plan: Plan,
+    *,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> ApplyResult:
+    """Makes the index match, exactly as the plan says.
+
+    Args:
+        settings: The config and what follows from it.
+        plan: The plan, as read by `planning.planfile.read_plan`.
+        progress: Told what goes on.
+        should_stop: Asked at each batch edge; True stops there.
+
+    Raises:
+        StalePlanError: The plan was made for another config or rests on another state.
+        GuardError: The plan deletes more than the guards allow.
+        LockedError: Another writer holds the state.
+        ForeignIndexError: The collection is not this state's, or gone.
+        InterruptedRunError: `should_stop` said so; what was committed stays.
+        QloaderError: Anything else; what was committed stays, and the same plan goes on from there.
+    """
+    header = plan.header
+    _check_config(settings, header)
+    with _open_state(settings) as state, contextlib.closing(settings.open_index()) as index:
+        state.lock()
+        known = state.header()
+        resumable = find_resumable(header, known, state)
+        if resumable is not None and resumable.status == "complete":
+            return ApplyResult(already=header.summary.changes, serial=resumable.last_serial)
+        documents = {source.name: source.documents for source in state.sources()}
+        info = index.describe()
+        check_index(info, known, documents=sum(documents.values()), collection=settings.collection)
+        if resumable is None:
+            _check_guards(settings, plan, documents)
+        if header.is_empty:
+            return _record_unchanged(state, known, header)
+        run = _Run(settings, plan, state, index, is_resumed=resumable is not None)
+        return run.carry_out(progress or NoProgress(), should_stop, create=info is None)
+
+
+class _Run:
+    """One apply after all checks: its record in the state, whatever happens."""
+
+    def __init__(self, settings: Settings, plan: Plan, state: StateStore, index: Index, *, is_resumed: bool) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._state = state
+        self._index = index
+        self._is_resumed = is_resumed
+        header = plan.header
+        self._sources = {
+            source.name: settings.open_source(source.name, dates=True)
+            for source in header.sources
+            if source.name in settings.config.sources
+        }
+
+    def carry_out(self, progress: Progress, should_stop: Callable[[], bool], *, create: bool) -> ApplyResult:
+        header = self._plan.header
+        run_id = self._begin(header)
+        try:
+            known = self._state.header()
+            assert known is not None
+            if create:
+                self._index.create(lineage=known.lineage, pipeline=known.pipeline)
+            with progress.phase("apply", header.summary.changes) as phase:
+                totals = self._execute(run_id, known, phase.advance, should_stop)
+            self._finish(run_id, known, totals)
+        except QloaderError as error:
+            with contextlib.suppress(QloaderError):
+                self._state.finish_run(run_id, "failed", summary={}, error=str(error))
+            raise
+        if totals.stopped:
+            done = sum(totals.actions.values()) + totals.already
+            raise InterruptedRunError(
+                f"stopped after {done:,} of {header.summary.changes:,} changes; they are in the index and recorded",
+                remedy="Run the same `qloader apply` again to go on from there, or plan anew.",
+            )
+        return totals.result()
+
+    def _begin(self, header: PlanHeader) -> int:
+        pipeline = self._settings.pipeline
+        identities = {name: source.identity() for name, source in self._sources.items()}
+        return self._state.begin_run(
+            plan=header.digest,
+            name=header.name,
+            collection=header.index.collection,
+            location=header.index.location,
+            pipeline=pipeline.fingerprint,
+            pipeline_settings={"chunking": dict(pipeline.chunking), "embedding": dict(pipeline.embedding)},
+            sources={source.name: (source.type, identities.get(source.name, "")) for source in header.sources},
+        )
+
+    def _execute(
+        self, run_id: int, known: StateHeader, advance: Callable[[int], None], should_stop: Callable[[], bool]
+    ) -> Totals:
+        header = self._plan.header
+        reusable = frozenset(
+            fingerprint
+            for fingerprint, parts in self._state.pipelines().items()
+            if parts.get("embedding") == self._settings.pipeline.embedding
+        )
+        labels = {
+            source.name: PointLabels(source.type, known.lineage, known.pipeline, reusable) for source in header.sources
+        }
+        parts = Parts(
+            sources=self._sources,
+            revisions={source.name: source.revision for source in header.sources},
+            index=self._index,
+            state=self._state,
+            chunker=self._settings.chunker(),
+            embedder=self._settings.embedder(),
+            batch_size=self._settings.config.ingestion.batch.size,
+            should_stop=should_stop,
+            advance=advance,
+        )
+        return execute(self._plan, run_id, parts, labels, resumed=self._is_resumed)
+
+    def _finish(self, run_id: int, known: StateHeader, totals: Totals) -> None:
+        if totals.failures:
+            self._state.record_failures(run_id, totals.failures)
+        failed = {failure.source for failure in totals.failures}
+        status: RunStatus = "failed" if totals.stopped else "partial" if failed else "complete"
+        revisions = {
+            source.name: source.revision
+            for source in self._plan.header.sources
+            if source.name not in failed and not totals.stopped
+        }
+        error = "stopped by the user" if totals.stopped else _name_failures(totals) if failed else None
+        self._state.finish_run(run_id, status, summary=_as_summary(totals), error=error, revisions=revisions)
+        self._index.mark(lineage=known.lineage, pipeline=known.pipeline)
+
+
+def _name_failures(totals: Totals) -> str:
+    first = totals.failures[0]
+    return f"{len(totals.failures)} documents were left as they were, the first: {first.source}/{first.document_id}"
+
+
+def _as_summary(totals: Totals) -> dict[str, int]:
+    result = totals.result()
+    return {
+        "create": result.created,
+        "update": result.updated,
+        "move": result.moved,
+        "delete": result.deleted,
+        "repair": result.repaired,
+        "already": result.already,
+        "embedded": result.embedded,
+        "failed": len(result.failures),
+    }
+
+
+def _check_config(settings: Settings, header: PlanHeader) -> None:
+    config = settings.config
+    here = Here(config.name, settings.collection, config.index.location, settings.pipeline.fingerprint)
+    check_config(header, here)
+    for source in header.sources:
+        named = config.sources.get(source.name)
+        found = named.type if named else "missing"
+        if found != source.type and (named or source.documents):
+            raise StalePlanError(
+                f"source {source.name} is of type {source.type} in the plan, and {found} in the config",
+                remedy="Use the config that the plan was made with (-c), or plan again.",
+            )
+
+
+@contextlib.contextmanager
+def _open_state(settings: Settings) -> Iterator[StateStore]:
+    config = settings.config.state
+    with StateStore.write(
+        settings.state,
+        create=config.create_if_missing,
+        permissions=config.permissions,
+        auto_migrate=config.migrations.auto_migrate,
+        backup_before_migrate=config.migrations.backup_before_migrate,
+    ) as state:
+        yield state
+
+
+def _check_guards(settings: Settings, plan: Plan, documents: dict[str, int]) -> None:
+    tallies = {name: SourceTally(count) for name, count in documents.items()}
+    for change in plan.changes():
+        tally = tallies.setdefault(change.source, SourceTally(0))
+        tally.deletes += change.action == "delete"
+        tally.updates += change.action == "update"
+    empty = [source.name for source in plan.header.sources if source.complete and not source.documents]
+    check_guards(tallies, settings.limits, allowed=plan.header.allowed_deletes, empty=empty)
+
+
+def _record_unchanged(state: StateStore, known: StateHeader | None, header: PlanHeader) -> ApplyResult:
+    if known is None:
+        return ApplyResult()
+    state.record_unchanged(header.digest, {s.name: s.revision for s in header.sources if s.complete}, {})
+    return ApplyResult(serial=known.serial)

@@ -1,0 +1,298 @@
+"""Making a plan: snapshots of the sources, compared with the state. Writes the cache and the plan file only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qloader.documents.document import SKIP_REASONS
+from qloader.documents.hashing import EMPTY_ROOT
+from qloader.errors import ConfigError, GuardError, StalePlanError
+from qloader.manifest.cache import Cache
+from qloader.manifest.manifest import Manifest
+from qloader.manifest.snapshot import take_snapshot
+from qloader.planning.diff import Scope, find_differences
+from qloader.planning.guards import SourceTally, check_guards
+from qloader.planning.plan import (
+    ACTIONS,
+    Base,
+    IndexAction,
+    IndexTarget,
+    PlanHeader,
+    PlanWarning,
+    SourceSummary,
+    Summary,
+)
+from qloader.planning.planfile import ChangesFile, FilePlan
+from qloader.planning.planner import Rules, plan_changes
+from qloader.render.progress import NoProgress, Progress
+from qloader.state.records import IntentRecord, SourceRecord, StateHeader
+from qloader.state.store import StateStore
+from qloader.workspace.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What a plan is asked for.
+
+    Attributes:
+        sources: Names of the sources to plan; None means all, and only then are sources that left the
+            config planned away.
+        use_cache: False hashes everything again.
+        allow_deletes: Sources whose deletes pass the guards this once.
+        destroy: Plan the removal of everything instead; only `guards.prevent_destroy` refuses it.
+    """
+
+    sources: tuple[str, ...] | None = None
+    use_cache: bool = True
+    allow_deletes: tuple[str, ...] = ()
+    destroy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """A plan and whether a guard refuses it.
+
+    Attributes:
+        plan: The plan, on disk.
+        refusal: The guard's error; None where the plan may be applied.
+    """
+
+    plan: FilePlan
+    refusal: GuardError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the state says, read once, before the sources are looked at."""
+
+    header: StateHeader | None
+    sources: dict[str, SourceRecord]
+    intents: tuple[IntentRecord, ...]
+    reusable: frozenset[str]
+
+
+def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress: Progress | None = None) -> PlanResult:
+    """Snapshots the sources, compares them with the state and writes the plan.
+
+    Args:
+        settings: The config and what follows from it.
+        request: Which sources, and how.
+        path: Where the plan file goes.
+        progress: Told what goes on.
+
+    Raises:
+        ConfigError: An unknown source was asked for.
+        SourceError: A source cannot be listed.
+        ForeignIndexError: The embedded index is another state's, or gone.
+        StalePlanError: The state changed while the plan was made.
+    """
+    progress = progress or NoProgress()
+    known = read_known(settings)
+    names = [] if request.destroy else _selected(settings, request, known)
+    if request.destroy:
+        request = replace(request, allow_deletes=tuple(sorted(known.sources)))
+    check_embedded_marker(settings, known.header, sum(source.documents for source in known.sources.values()))
+    with Cache.empty() if request.destroy else Cache.open(settings.cache, fresh=not request.use_cache) as cache:
+        manifests = _take_snapshots(settings, names, cache, progress)
+        removed = _removed(settings, request, known)
+        scope = _scope(settings, manifests, removed, known)
+        with contextlib.closing(ChangesFile()) as changes:
+            state = settings.state if known.header else None
+            differences = find_differences(cache.connection, cache.path, state, scope)
+            rules = Rules(settings.pipeline.fingerprint, known.reusable, frozenset(removed))
+            counts = dict.fromkeys(ACTIONS, 0)
+            embed = keep = remove = characters = living = 0
+            tallies = {name: SourceTally(record.documents) for name, record in known.sources.items()}
+            for planned in plan_changes(differences, rules):
+                change = planned.change
+                changes.add(change)
+                counts[change.action] += 1
+                embed += change.chunks.add
+                keep += change.chunks.keep
+                remove += change.chunks.remove
+                characters += planned.characters
+                living += change.after is not None
+                tally = tallies.setdefault(change.source, SourceTally(0))
+                tally.deletes += change.action == "delete"
+                tally.updates += change.action == "update"
+            _check_unmoved(settings, known)
+            summary = Summary(
+                **counts,
+                unchanged=sum(manifest.documents for manifest in manifests) - living,
+                chunks_embed=embed,
+                chunks_keep=keep,
+                chunks_delete=remove,
+                characters=characters,
+            )
+            header = _header(settings, request, manifests, removed, known, summary)
+            plan = changes.write_plan(path, header)
+    empty = {m.source for m in manifests if m.complete and not m.documents} | set(removed)
+    try:
+        check_guards(tallies, settings.limits, allowed=request.allow_deletes, empty=empty)
+    except GuardError as refusal:
+        return PlanResult(plan, refusal)
+    return PlanResult(plan, None)
+
+
+def read_known(settings: Settings) -> Known:
+    """Reads what planning needs of the state."""
+    state = StateStore.read(settings.state)
+    if state is None:
+        return Known(None, {}, (), frozenset({settings.pipeline.fingerprint}))
+    with state:
+        reusable = frozenset(
+            fingerprint
+            for fingerprint, parts in state.pipelines().items()
+            if parts.get("embedding") == settings.pipeline.embedding
+        )
+        return Known(
+            header=state.header(),
+            sources={source.name: source for source in state.sources()},
+            intents=tuple(state.intents()),
+            reusable=reusable | {settings.pipeline.fingerprint},
+        )
+
+
+def check_embedded_marker(settings: Settings, header: StateHeader | None, documents: int) -> None:
+    """Compares the embedded index's own small file with the state, without opening the engine.
+
+    Raises:
+        ForeignIndexError: The index is another state's, or gone.
+    """
+    from qloader.applying.preconditions import check_index
+    from qloader.index.open import read_marker
+    from qloader.index.protocol import CollectionInfo
+
+    if settings.embedded_path is None:
+        return
+    marker = read_marker(settings.embedded_path, settings.collection)
+    info = CollectionInfo(marker.lineage, marker.pipeline, frozenset(), 0) if marker else None
+    check_index(info, header, documents=documents, collection=settings.collection)
+
+
+def _selected(settings: Settings, request: PlanRequest, known: Known) -> list[str]:
+    named = sorted(settings.config.sources)
+    for name in request.sources or ():
+        if name not in named:
+            raise ConfigError(f"the config has no source {name}", remedy=f"It has: {', '.join(named)}.")
+    for name in request.allow_deletes:
+        if name not in named and name not in known.sources:
+            raise ConfigError(
+                f"--allow-deletes {name}: there is no such source", remedy=f"There is: {', '.join(named)}."
+            )
+    return sorted(set(request.sources)) if request.sources else named
+
+
+def _take_snapshots(settings: Settings, names: Sequence[str], cache: Cache, progress: Progress) -> list[Manifest]:
+    if not (set(names) < set(settings.config.sources)):
+        cache.forget_others(settings.config.sources)
+    manifests = []
+    chunking = settings.chunking()
+    for name in names:
+        with progress.phase(f"snapshot {name}", None) as phase:
+            manifests.append(take_snapshot(settings.open_source(name), cache, chunking, advance=phase.advance))
+    return manifests
+
+
+def _removed(settings: Settings, request: PlanRequest, known: Known) -> list[str]:
+    if request.sources is not None:
+        return []
+    named = {*known.sources, *(intent.source for intent in known.intents)}
+    return sorted(
+        name
+        for name in (named if request.destroy else named - set(settings.config.sources))
+        if any(intent.source == name for intent in known.intents) or known.sources[name].documents
+    )
+
+
+def _scope(settings: Settings, manifests: Sequence[Manifest], removed: Sequence[str], known: Known) -> Scope:
+    complete = {manifest.source: manifest.complete for manifest in manifests} | dict.fromkeys(removed, True)
+    roots = {manifest.source: manifest.root for manifest in manifests} | dict.fromkeys(removed, EMPTY_ROOT)
+    replacing = _index_action(settings, known) == "replace"
+    joined = frozenset(
+        name for name, root in roots.items() if replacing or root != _applied_root(known.sources.get(name))
+    )
+    intents = [intent for intent in known.intents if intent.source in complete]
+    return Scope(complete, joined, intents, settings.pipeline.fingerprint)
+
+
+def _applied_root(record: SourceRecord | None) -> bytes:
+    return record.root if record else EMPTY_ROOT
+
+
+def _index_action(settings: Settings, known: Known) -> IndexAction:
+    header = known.header
+    if header is None or (not any(s.documents for s in known.sources.values()) and not _index_exists(settings)):
+        return "create"
+    if header.pipeline != settings.pipeline.fingerprint or header.mixed:
+        return "replace"
+    return "none"
+
+
+def _index_exists(settings: Settings) -> bool:
+    from qloader.index.open import read_marker
+
+    if settings.embedded_path is None:
+        return True
+    return read_marker(settings.embedded_path, settings.collection) is not None
+
+
+def _check_unmoved(settings: Settings, known: Known) -> None:
+    state = StateStore.read(settings.state)
+    if state is None:
+        now = None
+    else:
+        with state:
+            now = state.header()
+    before = known.header
+    if (now and (now.lineage, now.serial)) != (before and (before.lineage, before.serial)):
+        raise StalePlanError(
+            "the state changed while the plan was made: another apply is running or has just ended",
+            remedy="Wait for it to end, then plan again.",
+        )
+
+
+def _header(
+    settings: Settings,
+    request: PlanRequest,
+    manifests: Sequence[Manifest],
+    removed: Sequence[str],
+    known: Known,
+    summary: Summary,
+) -> PlanHeader:
+    header = known.header
+    gone = [
+        SourceSummary(n, known.sources[n].type, None, 0, EMPTY_ROOT.hex(), True) for n in removed if n in known.sources
+    ]
+    listed = [SourceSummary(m.source, m.type, m.revision, m.documents, m.root.hex(), m.complete) for m in manifests]
+    return PlanHeader(
+        name=settings.config.name,
+        base=Base(header.lineage, header.serial) if header else Base(None, 0),
+        index=IndexTarget(settings.collection, settings.config.index.location, _index_action(settings, known)),
+        pipeline=settings.pipeline,
+        sources=tuple(sorted((*listed, *gone), key=lambda source: source.name)),
+        summary=summary,
+        warnings=tuple(_warnings(request, manifests)),
+        allowed_deletes=tuple(sorted(set(request.allow_deletes))),
+    )
+
+
+def _warnings(request: PlanRequest, manifests: Sequence[Manifest]) -> list[PlanWarning]:
+    warnings = [
+        PlanWarning(name, "deletes allowed", f"--allow-deletes {name}: the guards let this plan delete its documents")
+        for name in sorted(set(request.allow_deletes))
+    ]
+    for manifest in manifests:
+        for reason, (count, examples) in manifest.skipped.items():
+            more = f" and {count - len(examples):,} more" if count > len(examples) else ""
+            is_one = count == 1
+            message = f"{count:,} item{'' if is_one else 's'} skipped ({reason}: each {SKIP_REASONS[reason]}): "
+            warnings.append(PlanWarning(manifest.source, "skipped", message + ", ".join(examples) + more))
+        warnings.extend(
+            PlanWarning(manifest.source, "incomplete", f"listing incomplete, so nothing is deleted: {problem}")
+            for problem in manifest.problems
+        )
+    return warnings

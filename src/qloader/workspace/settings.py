@@ -1,0 +1,126 @@
+"""What follows from a config: paths, pipeline, limits, opened sources. No I/O but opening what is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qloader.chunking.settings import chunking_settings
+from qloader.config.load import cache_path, state_path
+from qloader.config.models import Config
+from qloader.documents.hashing import fingerprint
+from qloader.embedding.settings import bm25_settings
+from qloader.planning.guards import Limits
+from qloader.planning.plan import Pipeline
+
+if TYPE_CHECKING:
+    from qloader.chunking.chunker import Chunker
+    from qloader.embedding.protocol import Embedder
+    from qloader.index.protocol import Index
+    from qloader.manifest.snapshot import Chunking
+    from qloader.sources.protocol import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A config with its paths worked out.
+
+    Attributes:
+        config: The config as loaded.
+        state: Where the state is.
+        cache: Where the cache is.
+        pipeline: Chunking and embedding settings with their fingerprint.
+    """
+
+    config: Config
+    state: Path
+    cache: Path
+    pipeline: Pipeline
+
+    @classmethod
+    def of(cls, config: Config) -> Settings:
+        """Works out what a config means."""
+        chunking = chunking_settings(config.chunking.max_chars, config.chunking.overlap_chars)
+        embedding = bm25_settings(
+            language=config.embedding.language,
+            k=config.embedding.k,
+            b=config.embedding.b,
+            avg_len=config.embedding.avg_len,
+        )
+        return cls(
+            config=config,
+            state=state_path(config),
+            cache=cache_path(config),
+            pipeline=Pipeline(fingerprint({"chunking": chunking, "embedding": embedding}), chunking, embedding),
+        )
+
+    @property
+    def collection(self) -> str:
+        """The collection's name."""
+        return self.config.index.collection or self.config.name
+
+    @property
+    def embedded_path(self) -> Path | None:
+        """The embedded index's folder; None for a server."""
+        index = self.config.index
+        return self.config.base / index.path if index.is_embedded else None
+
+    @property
+    def limits(self) -> Limits:
+        """The guards."""
+        guards = self.config.guards
+        return Limits(guards.max_delete_percent, guards.max_update_percent, guards.prevent_destroy)
+
+    def open_source(self, name: str, *, dates: bool = False) -> Source:
+        """Opens a source of the config.
+
+        Args:
+            name: Its name.
+            dates: Whether documents need their `updated_at`, which some sources have to work for.
+        """
+        from qloader.sources.registry import open_source
+
+        source = open_source(
+            name, self.config.sources[name], base=self.config.base, cache_dir=self.cache.parent / "sources"
+        )
+        if dates and hasattr(source, "dates"):
+            source.dates = True
+        return source
+
+    def open_index(self) -> Index:
+        """Opens the index, lazily: nothing is read or connected yet."""
+        from qloader.index.open import open_index
+
+        index = self.config.index
+        return open_index(
+            collection=self.collection,
+            embedded_path=self.embedded_path,
+            url=index.url,
+            api_key=index.api_key.get_secret_value() if index.api_key else None,
+            prefer_grpc=index.prefer_grpc,
+            timeout=index.timeout,
+        )
+
+    def chunking(self) -> Chunking:
+        """How a snapshot counts chunks."""
+        from qloader.manifest.snapshot import Chunking, SplitText
+
+        def splitter() -> SplitText:
+            chunker = self.chunker()
+            return lambda document: [chunk.text for chunk in chunker.split(document.text, document.syntax)]
+
+        return Chunking(fingerprint(self.pipeline.chunking), splitter)
+
+    def chunker(self) -> Chunker:
+        """The chunker that apply and plan share."""
+        from qloader.chunking.chunker import Chunker
+
+        return Chunker(self.config.chunking.max_chars, self.config.chunking.overlap_chars)
+
+    def embedder(self) -> Embedder:
+        """The embedder; imports an engine, so plan never calls this."""
+        from qloader.embedding.bm25 import Bm25Embedder
+
+        embedding = self.config.embedding
+        return Bm25Embedder(language=embedding.language, k=embedding.k, b=embedding.b, avg_len=embedding.avg_len)

@@ -1,0 +1,81 @@
+"""Whether a config can be used: each source and the index is looked at, nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from qloader.applying.preconditions import check_index
+from qloader.errors import QloaderError
+from qloader.state.store import StateStore
+from qloader.workspace.planning import check_embedded_marker
+from qloader.workspace.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at; `remedy` is empty where all is well."""
+
+    what: str
+    ok: bool
+    message: str
+    remedy: str = ""
+
+
+def validate_workspace(settings: Settings) -> list[Check]:
+    """Looks at the config's sources, state and index, in that order; one failure does not hide the next."""
+    checks = [Check("config", True, str(settings.config.file.name))]
+    checks.extend(
+        _try(f"source {name}", partial(_list_source, settings, name)) for name in sorted(settings.config.sources)
+    )
+    checks.append(_try("state", lambda: _read_state(settings)))
+    checks.append(_try("index", lambda: _look_at_index(settings)))
+    return checks
+
+
+def _try(what: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(what, True, look())
+    except QloaderError as error:
+        return Check(what, False, str(error), error.remedy)
+
+
+def _list_source(settings: Settings, name: str) -> str:
+    source = settings.open_source(name)
+    listing = source.list()
+    count = sum(1 for _ in listing.items)
+    text = f"{source.type}, {count:,} documents"
+    if listing.revision:
+        text += f" at {listing.revision[:12]}"
+    if listing.skipped:
+        text += f", {len(listing.skipped):,} skipped"
+    if listing.problems:
+        text += f"; incomplete: {listing.problems[0]}"
+    return text
+
+
+def _read_state(settings: Settings) -> str:
+    state = StateStore.read(settings.state)
+    if state is None:
+        return "none yet; the first apply makes it"
+    with state:
+        header = state.header()
+        documents = sum(source.documents for source in state.sources())
+    return f"serial {header.serial}, {documents:,} documents" if header else "none yet; the first apply makes it"
+
+
+def _look_at_index(settings: Settings) -> str:
+    state = StateStore.read(settings.state)
+    header, documents = None, 0
+    if state is not None:
+        with state:
+            header, documents = state.header(), sum(source.documents for source in state.sources())
+    if settings.embedded_path is not None:
+        check_embedded_marker(settings, header, documents)
+        return f"embedded, collection {settings.collection}" + ("" if header else ", not created yet")
+    with contextlib.closing(settings.open_index()) as index:
+        info = index.describe()
+    check_index(info, header, documents=documents, collection=settings.collection)
+    return f"server, collection {settings.collection}: " + (f"{info.points:,} points" if info else "not created yet")

@@ -1,0 +1,222 @@
+"""`Workspace`: qloader for other programs, and what the command line itself is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from qloader.config.load import load_config
+from qloader.errors import StateError
+from qloader.planning.plan import Plan
+from qloader.planning.planfile import FilePlan, read_plan
+from qloader.render.progress import Progress
+from qloader.state.records import DocumentRecord, RunRecord, SourceRecord, StateHeader
+from qloader.state.store import StateStore
+from qloader.workspace.planning import PlanRequest, PlanResult, make_plan
+from qloader.workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from qloader.applying.result import ApplyResult
+    from qloader.index.protocol import Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is applied.
+
+    Attributes:
+        name: The config's name.
+        header: The state's header; None where nothing was ever applied.
+        sources: The sources as last applied.
+        lease: A sentence about who is applying right now, or None.
+        interrupted: How many documents an interrupted apply left unfinished.
+    """
+
+    name: str
+    header: StateHeader | None
+    sources: tuple[SourceRecord, ...]
+    lease: str | None
+    interrupted: int
+
+    @property
+    def points(self) -> int:
+        """How many points the state says the index holds."""
+        return sum(source.chunks for source in self.sources)
+
+
+class Workspace:
+    """One config, with its sources, state and index.
+
+    Example:
+        ```python
+        from qloader import Workspace
+
+        workspace = Workspace.open("qloader.yaml")
+        with workspace.temporary_plan() as result:
+            workspace.apply(result.plan)
+        for hit in workspace.search("how do deletes work"):
+            print(hit.score, hit.payload["uri"])
+        ```
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def open(cls, config: str | Path | None = None, *, env: Mapping[str, str] | None = None) -> Self:
+        """Loads a config.
+
+        Args:
+            config: The file; None looks at $QLOADER_CONFIG, then ./qloader.yaml.
+            env: The environment for `${VAR}`; the process's own where None.
+
+        Raises:
+            ConfigError: The config is missing or wrong.
+        """
+        return cls(Settings.of(load_config(Path(config) if config is not None else None, env=env)))
+
+    @property
+    def name(self) -> str:
+        """The config's name."""
+        return self.settings.config.name
+
+    def plan(
+        self, path: str | Path, request: PlanRequest | None = None, *, progress: Progress | None = None
+    ) -> PlanResult:
+        """Makes a plan and writes it to a file.
+
+        Args:
+            path: The plan file.
+            request: Which sources, and how; all of them where None.
+            progress: Told what goes on.
+
+        Returns:
+            The plan, and a guard's refusal where there is one.
+
+        Raises:
+            QloaderError: See `workspace.planning.make_plan`.
+        """
+        return make_plan(self.settings, request or PlanRequest(), Path(path), progress=progress)
+
+    @contextlib.contextmanager
+    def temporary_plan(
+        self, request: PlanRequest | None = None, *, progress: Progress | None = None
+    ) -> Iterator[PlanResult]:
+        """Makes a plan that lives as long as the `with` block."""
+        with tempfile.TemporaryDirectory(prefix="qloader-plan-") as folder:
+            yield self.plan(Path(folder) / "plan.json", request, progress=progress)
+
+    def read_plan(self, path: str | Path) -> FilePlan:
+        """Opens a plan file.
+
+        Raises:
+            PlanError: It is no plan, or not as it was written.
+        """
+        return read_plan(Path(path))
+
+    def apply(
+        self, plan: Plan, *, progress: Progress | None = None, should_stop: Callable[[], bool] = lambda: False
+    ) -> ApplyResult:
+        """Makes the index match, exactly as the plan says.
+
+        Args:
+            plan: A plan from `plan()` or `read_plan()`.
+            progress: Told what goes on.
+            should_stop: Asked at each batch edge; True stops there with `InterruptedRunError`.
+
+        Raises:
+            QloaderError: See `workspace.applying.apply_plan`.
+        """
+        from qloader.workspace.applying import apply_plan
+
+        return apply_plan(self.settings, plan, progress=progress, should_stop=should_stop)
+
+    def search(self, query: str, *, limit: int = 5) -> list[Hit]:
+        """Asks the index.
+
+        Args:
+            query: Words, as a person types them.
+            limit: How many hits at most.
+
+        Returns:
+            Hits, best first.
+
+        Raises:
+            StateError: Nothing was applied yet.
+            IndexUnavailableError: The index cannot be opened.
+        """
+        from qloader.index.protocol import SPARSE_VECTOR
+
+        header = self.status().header
+        if header is None:
+            raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
+        vector = self.settings.embedder().embed_query(query)
+        with contextlib.closing(self.settings.open_index()) as index:
+            return index.search(vector, using=SPARSE_VECTOR, limit=limit, lineage=header.lineage)
+
+    def status(self) -> Status:
+        """What is applied, from the state alone."""
+        state = StateStore.read(self.settings.state)
+        if state is None:
+            return Status(self.name, None, (), None, 0)
+        with state:
+            lease = state.lease()
+            return Status(
+                name=self.name,
+                header=state.header(),
+                sources=tuple(state.sources()),
+                lease=f"{lease.holder} on {lease.host} (process {lease.pid})" if lease else None,
+                interrupted=len(state.intents()),
+            )
+
+    def history(self, limit: int = 20) -> list[RunRecord]:
+        """Past runs, the latest first."""
+        state = StateStore.read(self.settings.state)
+        if state is None:
+            return []
+        with state:
+            return state.runs(limit)
+
+    def documents(self, source: str | None = None) -> Iterator[DocumentRecord]:
+        """The documents that the index holds, by source and id, streamed."""
+        state = StateStore.read(self.settings.state)
+        if state is not None:
+            with state:
+                yield from state.documents(source)
+
+    def document(self, address: str) -> DocumentRecord | None:
+        """One document by its address, tombstones included."""
+        state = StateStore.read(self.settings.state)
+        if state is None:
+            return None
+        source, _, document_id = address.partition("/")
+        with state:
+            return state.document(source, document_id)
+
+    def backup_state(self, target: str | Path | None = None) -> Path:
+        """Copies the state, consistently, also while it is in use.
+
+        Args:
+            target: The copy; beside the state where None.
+
+        Raises:
+            StateError: There is no state, or the copy cannot be written.
+        """
+        state = StateStore.read(self.settings.state)
+        if state is None:
+            raise StateError("there is no state to back up", remedy="The first `qloader apply` makes one.")
+        with state:
+            return state.backup(
+                Path(target) if target is not None else None, permissions=self.settings.config.state.permissions
+            )
+
+    def unlock(self, lease_id: str) -> bool:
+        """Removes the lease of a writer that is certainly dead; False where it has another id."""
+        if not self.settings.state.exists():
+            return False
+        with StateStore.write(self.settings.state, create=False) as state:
+            return state.unlock(lease_id)

@@ -1,0 +1,1 @@
+"""What several tests share: sources in memory, and small corpora on disk."""
