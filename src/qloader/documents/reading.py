@@ -1,0 +1,258 @@
+"""Reading: from the bytes a source holds to a document, or to the reason why it is none."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from posixpath import basename, splitext
+from typing import Any
+from urllib.parse import quote
+
+from qloader.documents.document import Document, Skipped, Syntax
+from qloader.documents.normalise import NORMALISATION, normalise_text
+
+CONVERTER = "html-to-markdown 3.21"
+"""What turns HTML into Markdown. Its output shapes content hashes, so a test holds this to what is installed."""
+
+READER = f"{NORMALISATION}.1 {CONVERTER}"
+"""What reads: part of every selection's fingerprint, so that a change here reads everything again."""
+
+MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".mkd", ".mdown"})
+HTML = frozenset({".html", ".htm", ".xhtml"})
+REST = frozenset({".rst", ".rest"})
+_PROSE = frozenset({".txt", ".text", ""})
+
+MAX_TITLE = 300
+_SNIFF = 8 * 1024
+_HEADING_WINDOW = 64 * 1024
+"""A title is looked for in this many characters; a first heading further down is no title."""
+
+# The longer mark first: UTF-32 LE begins with UTF-16 LE's.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BINARY = (
+    (b"%PDF-", "a PDF"),
+    (b"PK\x03\x04", "a ZIP or Office file"),
+    (b"\x1f\x8b", "gzip data"),
+    (b"\x89PNG", "an image"),
+    (b"GIF8", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+)
+_LFS = b"version https://git-lfs.github.com/spec/v1"
+
+_ATX = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*)|)$")
+_SETEXT = re.compile(r" {0,3}(?:=+|-+)$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
+_ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1+$")
+_LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+\"[^\"]*\")?\)|\[[^\[\]]*\])")
+_ANCHOR = re.compile(r"\s*\{#[^{}]*\}$")
+_CLOSING = re.compile(r"(?:^|\s+)#+$")
+_EMPHASIS = re.compile(r"(?<!\w)[*_](\S.*?\S|\S)[*_](?!\w)")
+_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+_SPACES = re.compile(r"\s+")
+
+
+def read_document(
+    document_id: str,
+    data: bytes,
+    *,
+    path: str,
+    revision: str,
+    uri: str,
+    updated_at: str | None = None,
+    extra_metadata: Mapping[str, Any] | None = None,
+    max_bytes: int | None = None,
+) -> Document | Skipped:
+    """Reads one document from the bytes of its file.
+
+    The suffix decides how: Markdown loses its front matter to the metadata, HTML becomes Markdown, all else
+    is plain text. The title is the front matter's `title` (HTML: `<title>`), else the first heading, else
+    the file's name (without its suffix for prose, with it for code).
+
+    Args:
+        document_id: The id that the result gets.
+        data: What the source holds, undecoded.
+        path: The name whose suffix decides how to read, with `/` between folders.
+        revision: The source's revision of these bytes, the same on every machine.
+        uri: Where a person opens the document.
+        updated_at: When the source last changed it, ISO 8601 in UTC.
+        extra_metadata: The source's own metadata. It wins over front matter, because an operator may
+            filter by it and an author must not be able to say otherwise.
+        max_bytes: More than this is `Skipped` as too large; None: no limit.
+
+    Returns:
+        The document, or `Skipped` with the reason `too large`, `binary`, `pointer` or `undecodable`.
+    """
+    if max_bytes is not None and len(data) > max_bytes:
+        return too_large(document_id, len(data), max_bytes)
+    raw = _decode(document_id, data)
+    if isinstance(raw, Skipped):
+        return raw
+    title, text, metadata, syntax = _parse(raw, path)
+    if extra_metadata:
+        metadata.update(extra_metadata)
+    return Document(
+        id=document_id,
+        title=title,
+        uri=uri,
+        text=text,
+        revision=revision,
+        bytes=len(data),
+        metadata=metadata,
+        updated_at=updated_at,
+        syntax=syntax,
+    )
+
+
+def too_large(document_id: str, size: int, max_bytes: int) -> Skipped:
+    """A `Skipped` that says both sizes."""
+    return Skipped(document_id, "too large", f"{human_size(size)}, max_bytes is {human_size(max_bytes)}")
+
+
+def human_size(count: int) -> str:
+    """Bytes for people, in powers of 1000: `999 B`, `12.3 MB`, `10 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.95 or unit == "TB":
+            break
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
+
+
+def document_uri(template: str, path: str) -> str:
+    """Fills `{path}` in a source's `uri` template; in a web address the path is percent-encoded."""
+    return template.replace("{path}", quote(path) if "://" in template else path)
+
+
+def _decode(document_id: str, data: bytes) -> str | Skipped:
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    if not encoding:
+        if b"\x00" in data[:_SNIFF]:
+            return Skipped(document_id, "binary", "NUL bytes")
+        for magic, kind in _BINARY:
+            if data.startswith(magic):
+                return Skipped(document_id, "binary", kind)
+        if data.startswith(_LFS) and len(data) < 1024 and b"\noid sha256:" in data:
+            return Skipped(document_id, "pointer", "fetch the file itself with `git lfs pull`")
+    try:
+        return data.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        detail = f"not {(encoding or 'utf-8').upper()} at byte {error.start}"
+        return Skipped(document_id, "undecodable", detail)
+
+
+def _parse(raw: str, path: str) -> tuple[str, str, dict[str, Any], Syntax]:
+    """Title, text, metadata and syntax of a decoded file."""
+    name = basename(path)
+    stem, suffix = splitext(name)
+    suffix = suffix.lower()
+    if suffix in MARKDOWN:
+        return _parse_markdown(raw, stem)
+    if suffix in HTML:
+        from qloader.documents.html import html_title, html_to_markdown_text
+
+        text = normalise_text(html_to_markdown_text(raw))
+        return _clean(html_title(raw)) or markdown_heading(text) or stem, text, {}, "markdown"
+    text = normalise_text(raw)
+    if suffix in REST:
+        return rest_heading(text) or stem, text, {}, "text"
+    return (stem if suffix in _PROSE else name), text, {}, "text"
+
+
+def _parse_markdown(raw: str, stem: str) -> tuple[str, str, dict[str, Any], Syntax]:
+    text = normalise_text(raw)
+    metadata: dict[str, Any] = {}
+    if text.startswith(("---\n", "+++\n")):
+        from qloader.documents.frontmatter import split_front_matter
+
+        metadata, text = split_front_matter(text)
+    title = ""
+    if isinstance(metadata.get("title"), str):
+        title = _clean(metadata["title"])
+        if title:
+            del metadata["title"]
+    return title or markdown_heading(text) or stem, text, metadata, "markdown"
+
+
+def markdown_heading(text: str) -> str:
+    """The first heading of a Markdown text (`# one` or underlined), as plain words; empty if there is none.
+
+    Code fences, indented code and HTML comments are passed over. Only the first 64 KiB are searched.
+    """
+    fence = ""
+    comment = False
+    previous = ""
+    for line in text[:_HEADING_WINDOW].split("\n"):
+        if fence:
+            found = _FENCE.match(line)
+            if found and found[1].startswith(fence) and not found[2].strip():
+                fence = ""
+            continue
+        if comment:
+            comment = "-->" not in line
+            continue
+        if line.lstrip().startswith("<!--") and "-->" not in line:
+            comment, previous = True, ""
+            continue
+        found = _FENCE.match(line)
+        if found and not (found[1][0] == "`" and "`" in found[2]):
+            fence, previous = found[1], ""
+            continue
+        heading = _ATX.match(line)
+        if heading:
+            title = _heading_words(heading[1] or "")
+            if title:
+                return title
+        elif previous and _SETEXT.match(line):
+            return _heading_words(previous)
+        previous = "" if _is_block(line) else line
+    return ""
+
+
+def _is_block(line: str) -> bool:
+    """True where a line cannot be the words of an underlined heading."""
+    return not line.strip() or line.startswith(("    ", "\t", ">", "|", "- ", "* ", "+ ", "<", "#"))
+
+
+def _heading_words(text: str) -> str:
+    """A heading without its closing hashes, anchor, links, emphasis and escapes."""
+    text = text.strip()[: 4 * MAX_TITLE]  # first, so that no expression below runs over a whole book
+    text = _CLOSING.sub("", text)
+    text = _ANCHOR.sub("", text)
+    text = _LINK.sub(r"\1", text)
+    text = text.replace("**", "").replace("__", "").replace("`", "")
+    text = _EMPHASIS.sub(r"\1", text)
+    return _clean(_ESCAPE.sub(r"\1", text))
+
+
+def rest_heading(text: str) -> str:
+    """The first section title of a reStructuredText: a line with punctuation at least as long under it."""
+    lines = text[:_HEADING_WINDOW].split("\n")
+    for line, below in pairwise(lines):
+        words = line.strip()
+        if (
+            words
+            and len(below) >= max(2, len(words))
+            and _ADORNMENT.match(below)
+            and not _ADORNMENT.match(words)
+            and not words.startswith(("..", ":"))
+        ):
+            return _clean(words)
+    return ""
+
+
+def _clean(title: str) -> str:
+    """One line, no control characters, at most `MAX_TITLE` characters."""
+    words = _SPACES.sub(" ", title).strip()
+    if not words.isprintable():
+        words = "".join(char for char in words if char.isprintable() or char == "\u200d")
+    return normalise_text(words[:MAX_TITLE]).rstrip("\n")
