@@ -1,0 +1,58 @@
+# One obvious way to start each thing. Needs Python 3.11+ and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check format docs plans bench clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+# The main job on this repository's own docs: plan, apply, search. Embedded index, no server, no key.
+demo: $(STAMP)
+	@rm -rf .qloader/demo && mkdir -p .qloader/demo
+	@echo '$$ qloader -c demo.yaml plan -o plan.json'
+	@$(BIN)/qloader -c demo.yaml plan -o .qloader/demo/plan.json
+	@echo '$$ qloader -c demo.yaml apply plan.json'
+	@$(BIN)/qloader -c demo.yaml apply .qloader/demo/plan.json
+	@echo '$$ qloader -c demo.yaml search "how do deletes work"'
+	@$(BIN)/qloader -c demo.yaml search -k 3 "how do deletes work"
+	@echo '$$ qloader -c demo.yaml plan      # again: nothing to do'
+	@$(BIN)/qloader -c demo.yaml plan
+
+# The whole suite, on every core.
+test: $(STAMP)
+	$(BIN)/pytest -n auto
+
+# What must hold beside the tests: format, lint, types, docs and the committed plan in step with the code.
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m qloader.config.reference --check
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/qloader -c plans/qloader.yaml verify plans/docs.plan.json
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Writes what is generated: the configuration and command references, the pictures.
+docs: $(STAMP)
+	$(BIN)/python -m qloader.config.reference --write
+	$(BIN)/python docs/generate.py --write
+
+# The committed plan of this repository's own docs; review its diff like any other.
+plans: $(STAMP)
+	$(BIN)/qloader -c plans/qloader.yaml plan -o plans/docs.plan.json
+
+# Ratios to a floor within one run; writes docs/benchmarks.md.
+bench: $(STAMP)
+	$(BIN)/python bench/run.py --write docs/benchmarks.md
+
+clean:
+	rm -rf $(VENV) .qloader plans/.qloader bench/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis
