@@ -42,7 +42,7 @@ def normalise_text(raw: str) -> str:
         text = text.replace("\x0c", "\n")
     if not text.isascii() and not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
-    if " \n" in text or "\t\n" in text:
+    if " \n" in text or ("\t" in text and "\t\n" in text):
         # Not a regular expression: `[ \t]+\n` takes quadratic time on a long run of spaces.
         text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
     if text.endswith("\n") and text[-2:-1] not in ("", "\n", " ", "\t"):

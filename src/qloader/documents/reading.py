@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from posixpath import basename, splitext
 from typing import Any
@@ -53,10 +53,10 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1+$")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+\"[^\"]*\")?\)|\[[^\[\]]*\])")
 _ANCHOR = re.compile(r"\s*\{#[^{}]*\}$")
+_MARKUP = re.compile(r"[\[\]*_`#{}\\]")
 _CLOSING = re.compile(r"(?:^|\s+)#+$")
 _EMPHASIS = re.compile(r"(?<!\w)[*_](\S.*?\S|\S)[*_](?!\w)")
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
-_SPACES = re.compile(r"\s+")
 
 
 def read_document(
@@ -191,7 +191,7 @@ def markdown_heading(text: str) -> str:
     fence = ""
     comment = False
     previous = ""
-    for line in text[:_HEADING_WINDOW].split("\n"):
+    for line in _first_lines(text):
         if fence:
             found = _FENCE.match(line)
             if found and found[1].startswith(fence) and not found[2].strip():
@@ -218,6 +218,14 @@ def markdown_heading(text: str) -> str:
     return ""
 
 
+def _first_lines(text: str) -> Iterator[str]:
+    """The lines of the heading window, one at a time: nearly always the first one is all that is needed."""
+    at = 0
+    while at < _HEADING_WINDOW and (end := text.find("\n", at)) >= 0:
+        yield text[at:end]
+        at = end + 1
+
+
 def _is_block(line: str) -> bool:
     """True where a line cannot be the words of an underlined heading."""
     return not line.strip() or line.startswith(("    ", "\t", ">", "|", "- ", "* ", "+ ", "<", "#"))
@@ -226,6 +234,8 @@ def _is_block(line: str) -> bool:
 def _heading_words(text: str) -> str:
     """A heading without its closing hashes, anchor, links, emphasis and escapes."""
     text = text.strip()[: 4 * MAX_TITLE]  # first, so that no expression below runs over a whole book
+    if not _MARKUP.search(text):
+        return _clean(text)
     text = _CLOSING.sub("", text)
     text = _ANCHOR.sub("", text)
     text = _LINK.sub(r"\1", text)
@@ -252,7 +262,8 @@ def rest_heading(text: str) -> str:
 
 def _clean(title: str) -> str:
     """One line, no control characters, at most `MAX_TITLE` characters."""
-    words = _SPACES.sub(" ", title).strip()
+    words = " ".join(title.split())
     if not words.isprintable():
         words = "".join(char for char in words if char.isprintable() or char == "\u200d")
-    return normalise_text(words[:MAX_TITLE]).rstrip("\n")
+    words = words[:MAX_TITLE].strip()
+    return words if words.isascii() else normalise_text(words).rstrip("\n")
