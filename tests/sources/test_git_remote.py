@@ -1,4 +1,7 @@
 import os
+import shutil
+import sys
+import threading
 
 import pytest
 from git_builder import Builder, http_server
@@ -100,6 +103,68 @@ def test_a_file_address_is_cloned_like_any_other(builder, open_source, tmp_path)
     assert src.proof() == commit
     assert len(list((tmp_path / "cache/git").iterdir())) == 1
     assert open_source(f"file://{builder.path}").proof() == commit
+
+
+def test_a_git_address_is_fetched_over_tcp(builder, open_source):
+    from dulwich.server import DictBackend, TCPGitServer
+
+    commit = builder.commit({"a.md": "1"})
+    server = TCPGitServer(DictBackend({b"/repo": builder.repo}), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        src = open_source(f"git://127.0.0.1:{server.server_address[1]}/repo")
+        assert src.proof() == commit
+        assert next(src.fetch(["a.md"])).text == "1\n"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("address", ["ssh://git@example.org{path}", "git@example.org:{path}"])
+def test_an_ssh_address_is_fetched_through_the_users_ssh_command(builder, open_source, tmp_path, monkeypatch, address):
+    # In place of ssh: a program that runs the far side's command here.
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f"#!{sys.executable}\nimport shlex, sys\nfrom dulwich.repo import Repo\n"
+        "from dulwich.server import FileSystemBackend, UploadPackHandler, serve_command\n"
+        "command = shlex.split(sys.argv[-1])\n"
+        f"open({str(tmp_path / 'called')!r}, 'w').write(sys.argv[-2] + ' ' + command[0])\n"
+        "sys.exit(serve_command(UploadPackHandler, argv=['upload-pack', command[1]]))\n"
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    commit = builder.commit({"a.md": "1"})
+    assert open_source(address.format(path=builder.path)).proof() == commit
+    assert (tmp_path / "called").read_text() == "git@example.org git-upload-pack"
+
+
+def test_two_processes_that_clone_at_once_both_end_well(builder, open_source, tmp_path):
+    from qloader.sources import git_remote
+
+    commit = builder.commit({"a.md": "1"})
+    url = f"file://{builder.path}"
+    remote = parse_remote("docs", url)
+    one, two = open_source(url), open_source(url)
+    assert one.proof() == commit
+    late = tmp_path / "cache/git/cloning-late"
+    shutil.copytree(git_remote.clone_folder(tmp_path / "cache", remote), late)
+    git_remote._put_in_place(late, git_remote.clone_folder(tmp_path / "cache", remote), remote, tmp_path / "cache")
+    assert next(one.fetch(["a.md"])).text == "1\n"
+    assert two.proof() == commit
+
+
+def test_a_clone_that_is_being_updated_is_an_error_that_names_the_lock(builder, open_source, tmp_path):
+    builder.commit({"a.md": "1"})
+    url = f"file://{builder.path}"
+    open_source(url).proof()
+    (clone,) = (tmp_path / "cache/git").iterdir()
+    (clone / "refs/heads/main.lock").touch()
+    builder.commit({"a.md": "2"})
+    with pytest.raises(SourceError, match="another process") as caught:
+        open_source(url).proof()
+    assert "main.lock" in caught.value.remedy
 
 
 def test_a_remote_without_commits_says_so(builder, open_source):

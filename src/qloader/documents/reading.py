@@ -37,14 +37,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_BINARY = (
-    (b"%PDF-", "a PDF"),
-    (b"PK\x03\x04", "a ZIP or Office file"),
-    (b"\x1f\x8b", "gzip data"),
-    (b"\x89PNG", "an image"),
-    (b"GIF8", "an image"),
-    (b"\xff\xd8\xff", "an image"),
-)
+_MARKED = frozenset(mark[:1] for mark, _ in _MARKS)
+_BINARY = {
+    b"%PDF-": "a PDF",
+    b"PK\x03\x04": "a ZIP or Office file",
+    b"\x1f\x8b": "gzip data",
+    b"\x89PNG": "an image",
+    b"GIF8": "an image",
+    b"\xff\xd8\xff": "an image",
+}
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 
 _ATX = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*)|)$")
@@ -134,13 +135,14 @@ def document_uri(template: str, path: str) -> str:
 
 
 def _decode(document_id: str, data: bytes) -> str | Skipped:
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    encoding = ""
+    if data[:1] in _MARKED:
+        encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
     if not encoding:
         if b"\x00" in data[:_SNIFF]:
             return Skipped(document_id, "binary", "NUL bytes")
-        for magic, kind in _BINARY:
-            if data.startswith(magic):
-                return Skipped(document_id, "binary", kind)
+        if data.startswith(tuple(_BINARY)):
+            return Skipped(document_id, "binary", next(k for magic, k in _BINARY.items() if data.startswith(magic)))
         if data.startswith(_LFS) and len(data) < 1024 and b"\noid sha256:" in data:
             return Skipped(document_id, "pointer", "fetch the file itself with `git lfs pull`")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from qloader.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from dulwich.client import FetchPackResult, GitClient
+    from dulwich.config import StackedConfig
     from dulwich.repo import Repo
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:(?!//)")
@@ -116,14 +118,26 @@ def update_clone(source: str, remote: Remote, cache_dir: Path) -> Repo:
         try:
             with Repo.init_bare(str(making)) as new:
                 _update(new, remote)
-            shutil.rmtree(folder, ignore_errors=True)  # whatever is there is no repository
-            making.rename(folder)
+            _put_in_place(making, folder, remote, cache_dir)
         finally:
             shutil.rmtree(making, ignore_errors=True)
         return Repo(str(folder))
     except Exception as error:  # a server, a network and a disk can fail in any way
         # Not chained: the cause may hold the address with its token, and --debug prints it.
         raise _explain(source, remote, error) from None
+
+
+def _put_in_place(making: Path, folder: Path, remote: Remote, cache_dir: Path) -> None:
+    """Moves a new clone to its place, unless another process was faster; a broken one there is replaced."""
+    try:
+        making.rename(folder)
+    except OSError:
+        theirs = open_clone(remote, cache_dir)
+        if theirs is not None:
+            theirs.close()
+            return
+        shutil.rmtree(folder)
+        making.rename(folder)
 
 
 def _updated(repository: Repo, remote: Remote) -> Repo:
@@ -159,9 +173,19 @@ def _client(remote: Remote) -> tuple[GitClient, str]:
             password=remote.password,
             pool_manager=default_urllib3_manager(config, base_url=remote.url, timeout=_TIMEOUT),  # type: ignore[arg-type]
         )
-    # Without a terminal to ask on, ssh must fail and not wait.
-    command = None if "GIT_SSH_COMMAND" in os.environ else "ssh -o BatchMode=yes"
-    return get_transport_and_path(remote.url, config=config, ssh_command=command)
+    return get_transport_and_path(remote.url, config=config, ssh_command=_ssh_command(config))
+
+
+def _ssh_command(config: StackedConfig) -> str:
+    """The user's own ssh command, in git's order; else ssh, which must fail and not wait for an answer."""
+    if command := os.environ.get("GIT_SSH_COMMAND"):
+        return command
+    if program := os.environ.get("GIT_SSH"):
+        return shlex.quote(program)
+    try:
+        return config.get((b"core",), b"sshCommand").decode()
+    except KeyError:
+        return "ssh -o BatchMode=yes"
 
 
 def _is_kept(name: bytes) -> bool:
