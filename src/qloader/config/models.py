@@ -1,0 +1,361 @@
+"""What a config may say: one frozen model a section. The descriptions are the reference in docs/configuration.md.
+
+The models check values; `load.py` says where in the file a mistake stands. A section left empty (`guards:`) is
+a section of defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from qloader.config.units import Delay, Duration, Permissions, Size
+
+DEFAULT_FILE = "qloader.yaml"
+DEFAULT_INDEX_PATH = ".qloader/index"
+DEFAULT_INCLUDE = ("**/*.md", "**/*.markdown", "**/*.mdx", "**/*.txt", "**/*.rst", "**/*.html", "**/*.htm")
+
+LANGUAGES = (
+    "arabic", "azerbaijani", "basque", "bengali", "catalan", "chinese", "danish", "dutch", "english", "finnish",
+    "french", "german", "greek", "hebrew", "hinglish", "hungarian", "indonesian", "italian", "japanese", "kazakh",
+    "nepali", "norwegian", "portuguese", "romanian", "russian", "slovene", "spanish", "swedish", "tajik", "turkish",
+)  # fmt: skip
+"""What `qdrant_edge.Language` knows, held together by a test: importing the engine here would slow down every start."""
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_NO_COLLECTION = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+
+
+def _check_name(value: str) -> str:
+    # Names become parts of paths and addresses, on file systems of all kinds.
+    if re.fullmatch(_NAME[1:-1], value, re.ASCII) is None or len(value) > 100:
+        raise ValueError("expected a name of letters, digits, `.`, `_` and `-` that begins with a letter or digit")
+    return value
+
+
+def _check_collection(value: str) -> str:
+    if not value or len(value) > 255 or _NO_COLLECTION.search(value) or value in (".", ".."):
+        raise ValueError('expected the name of a collection: 1 to 255 characters, none of <>:"/\\|?*')
+    return value
+
+
+def _check_text(value: str) -> str:
+    if not value or "\x00" in value:
+        raise ValueError("expected some text" if not value else "expected text without NUL characters")
+    return value
+
+
+def _check_uri(value: str) -> str:
+    others = [found for found in re.findall(r"\{[^{}]*\}?|\}", value) if found != "{path}"]
+    if "{path}" not in value or others:
+        raise ValueError("expected a template with {path} in it, the only placeholder there is")
+    return value
+
+
+def _empty_is_none(value: Any) -> Any:
+    # So that `url: ${QDRANT_URL:-}` means "a server where one is named".
+    return None if value == "" else value
+
+
+def _check_roots(value: Any) -> Any:
+    problem = "expected a folder, a list of folders, or a mapping of names to folders"
+    if isinstance(value, str):
+        return _check_text(value)
+    parts = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, str) and part for part in parts):
+        raise ValueError(problem)
+    for part in parts:
+        _check_text(part)
+    if isinstance(value, dict):
+        for name in value:
+            try:
+                _check_name(name)
+            except ValueError as error:
+                raise ValueError(f'the name "{name}" of a folder: {error}') from None
+    return value
+
+
+Name = Annotated[str, AfterValidator(_check_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
+Text = Annotated[str, AfterValidator(_check_text), Field(json_schema_extra={"minLength": 1})]
+Secret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class _Section(BaseModel):
+    """A mapping of known keys."""
+
+    # Neither pydantic's own errors nor a repr in a traceback may show what a file holds.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class IndexConfig(_Section):
+    """Where the points go: an embedded index in a folder, or a collection on a Qdrant server or cluster."""
+
+    collection: Annotated[str, AfterValidator(_check_collection)] | None = Field(
+        default=None, description="The collection's name. Without it, `name`."
+    )
+    url: Annotated[Text | None, BeforeValidator(_empty_is_none)] = Field(
+        default=None,
+        repr=False,
+        description="The address of a Qdrant server, e.g. `http://localhost:6333`. Excludes `path`; empty is none.",
+    )
+    path: Annotated[Text, WithJsonSchema({"type": ["string", "null"]})] = Field(
+        default=DEFAULT_INDEX_PATH,
+        description="The folder of the embedded index, which is used where no `url` is given.",
+    )
+    api_key: Secret = Field(
+        default=None, description="The server's API key; write `${QDRANT_API_KEY}`, not the key itself."
+    )
+    prefer_grpc: bool = Field(default=False, description="Talk gRPC to the server, which is faster for large loads.")
+    timeout: Duration = Field(default=30.0, description="How long one request to the server may take.")
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            is_usable = False
+        if not is_usable or re.search(r"\s", value):
+            raise ValueError("expected the address of a Qdrant server, such as http://localhost:6333")
+        return value
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _check_path(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            return DEFAULT_INDEX_PATH
+        if info.data.get("url"):
+            raise ValueError("`url` and `path` exclude each other: an index is on a server or in a folder")
+        if isinstance(value, str) and value.startswith("~"):
+            raise ValueError("`~` is not expanded here; write ${HOME}, or a path relative to the config")
+        return value
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the index is in a folder, not on a server."""
+        return self.url is None
+
+    @property
+    def location(self) -> str:
+        """How a plan names the place: `embedded:<path as configured>` or `server:<url without credentials>`."""
+        if self.url is None:
+            return f"embedded:{self.path}"
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return f"server:{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
+
+class MigrationsConfig(_Section):
+    """What happens to a state that an older qloader wrote."""
+
+    auto_migrate: bool = Field(default=True, description="Bring it up to date by itself; `false` makes it an error.")
+    backup_before_migrate: bool = Field(
+        default=True, description="Copy it before, as `state.db.backup-<time>` beside it."
+    )
+
+
+class StateConfig(_Section):
+    """The state: what Qdrant holds according to qloader."""
+
+    path: Text | None = Field(
+        default=None,
+        description="The state's file. Without it, `state.db` beside an embedded index, and "
+        "`<user state folder>/qloader/<name>/state.db` for a server; `$QLOADER_HOME/<name>/state.db` where "
+        "QLOADER_HOME is set.",
+    )
+    permissions: Permissions = Field(default=0o600, description="The mode of a state file that is created, in octal.")
+    create_if_missing: bool = Field(
+        default=True, description="Begin a state where there is none; `false` makes it an error."
+    )
+    migrations: MigrationsConfig = Field(default_factory=MigrationsConfig, description="See below.")
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, value: str | None) -> str | None:
+        if value is not None and value.rstrip().endswith(("/", "\\")):
+            raise ValueError("expected a file such as ./state.db, not a folder")
+        return value
+
+
+class _TextSource(_Section):
+    """What the sources of files have in common."""
+
+    include: tuple[Text, ...] = Field(
+        default=DEFAULT_INCLUDE, min_length=1, description="Which files are documents; patterns as in `.gitignore`."
+    )
+    exclude: tuple[Text, ...] = Field(
+        default=(), description="Which of these are left out; patterns as in `.gitignore`."
+    )
+    max_bytes: Size = Field(default=10_000_000, description="Larger files are skipped, and listed as such.")
+    uri: Annotated[str, AfterValidator(_check_uri)] = Field(
+        default="{path}",
+        description="Where a person opens a document; `{path}` is its id, e.g. `https://x.org/{path}`.",
+    )
+    metadata: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Added to the metadata of every document of this source."
+    )
+
+
+class FilesSourceConfig(_TextSource):
+    """Folders of this machine."""
+
+    type: Literal["files"] = Field(description="`files`")
+    path: Annotated[str | tuple[str, ...] | dict[str, str], BeforeValidator(_check_roots)] = Field(
+        description="A folder, a list of folders, or a mapping of names to folders; relative to the config. With "
+        "several, ids begin with the folder's name."
+    )
+    follow_symlinks: bool = Field(
+        default=True, description="Follow links that stay inside their folder; `false` ignores all."
+    )
+
+
+class GitSourceConfig(_TextSource):
+    """One commit of a git repository, read without a checkout."""
+
+    type: Literal["git"] = Field(description="`git`")
+    url: Text = Field(
+        default=".", repr=False, description="A repository's folder, relative to the config, or its address."
+    )
+    ref: Text = Field(default="HEAD", description="A branch, a tag or a commit.")
+    history: int = Field(
+        default=10_000,
+        ge=0,
+        le=10_000_000,
+        description="How many commits are looked at, at most, to date the documents.",
+    )
+    token: Secret = Field(default=None, description="A token or password for `https://`; write `${GIT_TOKEN}`.")
+    username: Text | None = Field(default=None, description="The user beside the token; `oauth2` where there is none.")
+
+
+SourceConfig = Annotated[FilesSourceConfig | GitSourceConfig, Field(discriminator="type")]
+SOURCE_TYPES: dict[str, type[_TextSource]] = {"files": FilesSourceConfig, "git": GitSourceConfig}
+
+
+class ChunkingConfig(_Section):
+    """How texts are cut. A change makes another pipeline: all chunks are cut and embedded anew."""
+
+    max_chars: int = Field(
+        default=1200, ge=100, le=1_000_000, description="The length of a chunk at most, in characters."
+    )
+    overlap_chars: int = Field(default=0, ge=0, description="How much of a chunk the next one repeats, at most.")
+
+    @field_validator("overlap_chars")
+    @classmethod
+    def _check_overlap(cls, value: int, info: ValidationInfo) -> int:
+        limit = info.data.get("max_chars", 1200) / 2
+        if value >= limit:
+            raise ValueError(f"expected less than half of max_chars ({limit:g})")
+        return value
+
+
+class EmbeddingConfig(_Section):
+    """How chunks become vectors. A change makes another pipeline: all chunks are embedded anew."""
+
+    sparse: Literal["bm25"] = Field(
+        default="bm25", description="The sparse vector: `bm25`, Qdrant's own, without a model."
+    )
+    language: str = Field(
+        default="english", description="Whose word stems and stop words are used; the names are below."
+    )
+    k: float = Field(default=1.2, ge=0, le=1000, description="BM25: how much a repeated word adds.")
+    b: float = Field(
+        default=0.75, ge=0, le=1, description="BM25: how much long texts are marked down; 0 is not at all."
+    )
+    avg_len: float = Field(default=256.0, gt=0, le=1e9, description="BM25: the length of an average chunk, in words.")
+
+    @field_validator("language")
+    @classmethod
+    def _check_language(cls, value: str) -> str:
+        if value not in LANGUAGES:
+            from difflib import get_close_matches
+
+            near = get_close_matches(value.lower(), LANGUAGES, 1)
+            hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(LANGUAGES)}"
+            raise ValueError(f"not a language of BM25; {hint}")
+        return value
+
+
+class GuardsConfig(_Section):
+    """What a plan may not do unless it is allowed for that one plan (`--allow-deletes`)."""
+
+    max_delete_percent: Percent | None = Field(
+        default=25.0, description="Refuse to delete more of a source's documents than this; `null` for no limit."
+    )
+    max_update_percent: Percent | None = Field(
+        default=None, description="Refuse to update more of a source's documents than this; `null` for no limit."
+    )
+    prevent_destroy: bool = Field(
+        default=False, description="Never delete all documents of a source, whatever is allowed."
+    )
+
+
+class BatchConfig(_Section):
+    """The batches of an apply; each is committed by itself."""
+
+    size: int = Field(default=256, ge=1, le=100_000, description="Documents in a batch, at most.")
+    timeout: Duration = Field(default=30.0, description="How long the writing of a batch may take.")
+    retry_attempts: int = Field(default=3, ge=0, le=100, description="How often a failed write is tried again.")
+    retry_delay: Delay = Field(default=1.0, description="How long to wait before the first retry.")
+
+
+class IngestionConfig(_Section):
+    """How documents get in."""
+
+    batch: BatchConfig = Field(default_factory=BatchConfig, description="See below.")
+
+
+class Config(_Section):
+    """A whole `qloader.yaml`."""
+
+    name: Name = Field(description="The name of this config and its state: one state per name.")
+    index: IndexConfig = Field(default_factory=IndexConfig, description="Where the points go.")
+    state: StateConfig = Field(default_factory=StateConfig, description="Where qloader keeps what it knows.")
+    sources: dict[Name, SourceConfig] = Field(min_length=1, description="Where documents come from, by name.")
+    chunking: ChunkingConfig = Field(default_factory=ChunkingConfig, description="How texts are cut.")
+    embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig, description="How chunks become vectors.")
+    guards: GuardsConfig = Field(default_factory=GuardsConfig, description="What a plan may not do by itself.")
+    ingestion: IngestionConfig = Field(default_factory=IngestionConfig, description="How documents get in.")
+
+    _file: Path = PrivateAttr(default_factory=lambda: Path.cwd() / DEFAULT_FILE)
+    _home: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path:
+        """The file it was loaded from, absolute."""
+        return self._file
+
+    @property
+    def base(self) -> Path:
+        """The folder of that file, which relative paths start from."""
+        return self._file.parent
+
+    @property
+    def home(self) -> Path | None:
+        """`$QLOADER_HOME`, where state and cache were moved to; None where it is not set."""
+        return self._home
