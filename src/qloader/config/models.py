@@ -281,7 +281,9 @@ class EmbeddingConfig(_Section):
         default="bm25", description="The sparse vector: `bm25`, Qdrant's own, without a model."
     )
     language: str = Field(
-        default="english", description="Whose word stems and stop words are used; the names are below."
+        default="english",
+        json_schema_extra={"enum": [*LANGUAGES]},
+        description="Whose word stems and stop words are used; the languages are listed below.",
     )
     k: float = Field(default=1.2, ge=0, le=1000, description="BM25: how much a repeated word adds.")
     b: float = Field(
@@ -340,7 +342,7 @@ class Config(_Section):
     chunking: ChunkingConfig = Field(default_factory=ChunkingConfig, description="How texts are cut.")
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig, description="How chunks become vectors.")
     guards: GuardsConfig = Field(default_factory=GuardsConfig, description="What a plan may not do by itself.")
-    ingestion: IngestionConfig = Field(default_factory=IngestionConfig, description="How documents get in.")
+    ingestion: IngestionConfig = Field(default_factory=IngestionConfig, description="How an apply goes about it.")
 
     _file: Path = PrivateAttr(default_factory=lambda: Path.cwd() / DEFAULT_FILE)
     _home: Path | None = PrivateAttr(default=None)

@@ -63,12 +63,18 @@ def parse_permissions(value: Any) -> int:
     return mode
 
 
-_WRITTEN_DURATION = {"type": ["number", "string"], "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?\s*$|\$\{"}
+# How these are written, for editors and the reference; `x-unit` is taken out of the published schema.
+_WRITTEN_DURATION = {
+    "type": ["number", "string"],
+    "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$",
+    "x-unit": "duration",
+}
 _WRITTEN_SIZE = {
     "type": ["integer", "string"],
-    "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgG]?[bB]?|[kKmMgG]i[bB])\s*$|\$\{",
+    "pattern": r"^[0-9]+(\.[0-9]+)? ?([kKMG]?B|[KMG]iB)?$",
+    "x-unit": "size",
 }
-_WRITTEN_MODE = {"type": ["integer", "string"], "pattern": r"^(0o?)?[0-7]{3}$|\$\{"}
+_WRITTEN_MODE = {"type": ["integer", "string"], "pattern": r"^(0o?)?[0-7]{3}$", "x-unit": "file mode"}
 
 Duration = Annotated[float, Field(gt=0, le=86400), BeforeValidator(parse_duration), WithJsonSchema(_WRITTEN_DURATION)]
 """Seconds; more than 0, at most a day."""
