@@ -89,6 +89,11 @@ def test_a_malformed_reference_is_an_error(value_of, written):
         value_of(written, A="x", B="y")
 
 
+def test_a_variable_that_is_no_utf_8_is_an_error(value_of):
+    with pytest.raises(ConfigError, match="variable A is not valid UTF-8"):
+        value_of("${A}", A=b"caf\xe9".decode("utf-8", "surrogateescape"))
+
+
 def test_keys_are_never_replaced(tmp_path):
     file = tmp_path / "q.yaml"
     file.write_text("name: x\nsources: {docs: {type: git, metadata: {'${A}': 1, \"b\": 2}}}\n")

@@ -1,6 +1,9 @@
+import json
 from itertools import pairwise
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from qloader.config.load import load_config
 from qloader.errors import ConfigError
@@ -235,3 +238,53 @@ def test_a_secret_is_in_no_repr_of_a_config(tmp_path):
     assert config.index.api_key.get_secret_value() == SECRET
     assert SECRET not in repr(config)
     assert SECRET not in config.index.location
+
+
+KEYS = [
+    "name",
+    "index",
+    "sources",
+    "type",
+    "path",
+    "url",
+    "include",
+    "uri",
+    "metadata",
+    "state",
+    "permissions",
+    "migrations",
+    "chunking",
+    "max_chars",
+    "overlap_chars",
+    "embedding",
+    "language",
+    "guards",
+    "ingestion",
+    "batch",
+    "timeout",
+    "token",
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("${A}"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(KEYS), VALUES).map(json.dumps)
+    | st.text(max_size=40)
+    | st.builds(
+        lambda at, new, n: FINE[:at] + new + FINE[at + n :], st.integers(0, 60), st.text(max_size=4), st.integers(0, 9)
+    )
+    | st.binary(max_size=40)
+)
+def test_whatever_a_file_holds_the_answer_is_a_config_or_a_config_error(tmp_path, content):
+    file = tmp_path / "any.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+    try:
+        config = load_config(file, env={"A": "a\x00\ud800"})
+    except ConfigError:
+        return
+    assert config.sources

@@ -59,7 +59,7 @@ def substitute(text: str, environment: Mapping[str, str]) -> tuple[str, tuple[st
         The text, and the names of the variables whose value is in it (a default that was used is no secret).
 
     Raises:
-        EnvironmentProblem: A variable is not set and has no default, or a reference is malformed.
+        EnvironmentProblem: A variable is not set and has no default, or no UTF-8, or a reference is malformed.
     """
     names: list[str] = []
 
@@ -78,6 +78,10 @@ def substitute(text: str, environment: Mapping[str, str]) -> tuple[str, tuple[st
             raise EnvironmentProblem(
                 f"the environment variable {name} is not set; set it, or give a default: ${{{name}:-…}}"
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # what is no UTF-8 arrives as lone surrogates
+            raise EnvironmentProblem(f"the environment variable {name} is not valid UTF-8") from None
         names.append(name)
         return value
 
