@@ -1,2 +1,1 @@
-"""From a chunk's text to its vectors. Only apply and search may import this room, plan never does.
-"""
+"""From a chunk's text to its vectors. Only apply and search may import this room, plan never does."""

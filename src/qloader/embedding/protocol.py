@@ -1,0 +1,26 @@
+"""What an embedder is, for the rest of qloader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from qloader.index.protocol import SparseVector, Vectors
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts: the same text and settings give the same vectors, in every process."""
+
+    name: str
+
+    def fingerprint_settings(self) -> Mapping[str, Any]:
+        """Every setting that shapes the vectors, as JSON values; part of the pipeline's fingerprint."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
+        """The vectors of texts to be found, one result for each text, in order."""
+        ...
+
+    def embed_query(self, text: str) -> SparseVector | Sequence[float]:
+        """The vector of what someone looks for."""
+        ...

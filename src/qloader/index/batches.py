@@ -1,0 +1,68 @@
+"""How large one request to an index may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from qloader.index.protocol import Point, SparseVector
+
+T = TypeVar("T")
+
+MAX_ITEMS = 1_000
+"""Points, ids or payloads in one request: larger ones are no faster (measured up to 2,500)."""
+
+MAX_WEIGHT = 4_000_000
+"""Characters in one request. Four bytes each and JSON's own share stay below the 32 MB that a server takes
+(`service.max_request_size_mb`) and that one file of the engine's log holds."""
+
+_CHARACTERS_A_VALUE = 8
+_CHARACTERS_A_TOKEN = 30
+
+
+def by_count(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cuts a sequence into requests of `MAX_ITEMS`."""
+    for start in range(0, len(items), MAX_ITEMS):
+        yield items[start : start + MAX_ITEMS]
+
+
+def by_weight(items: Sequence[T], weigh: Callable[[T], int]) -> Iterator[tuple[list[T], int]]:
+    """Cuts a sequence into requests of at most `MAX_ITEMS` and, but for a single heavy item, `MAX_WEIGHT`.
+
+    Yields:
+        The items of one request, and their weight in characters.
+    """
+    batch: list[T] = []
+    total = 0
+    for item in items:
+        weight = weigh(item)
+        if batch and (len(batch) >= MAX_ITEMS or total + weight > MAX_WEIGHT):
+            yield batch, total
+            batch, total = [], 0
+        batch.append(item)
+        total += weight
+    if batch:
+        yield batch, total
+
+
+def weigh_point(point: Point) -> int:
+    """About how many characters a point is as JSON."""
+    vectors = sum(
+        len(vector.indices) if isinstance(vector, SparseVector) else len(vector) for vector in point.vectors.values()
+    )
+    return weigh_payload(point.payload) + vectors * _CHARACTERS_A_TOKEN
+
+
+def weigh_payload(payload: Mapping[str, Any]) -> int:
+    """About how many characters a payload is as JSON."""
+    return sum(len(key) + _weigh(value) for key, value in payload.items())
+
+
+def _weigh(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value) + _CHARACTERS_A_VALUE
+    if isinstance(value, Mapping):
+        return weigh_payload(value)
+    if isinstance(value, list | tuple):
+        return sum(_weigh(item) for item in value)
+    return _CHARACTERS_A_VALUE

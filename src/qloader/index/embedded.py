@@ -1,0 +1,450 @@
+"""The embedded index: Qdrant's own engine (qdrant-edge) in this process, one folder a collection.
+
+    <path>/<collection>/qloader.json    whose it is (index/marker.py)
+    <path>/<collection>/shard/          the engine's files
+
+The engine appends each write to its log before it applies it, so that a write that returned survives
+the death of the process; `flush` syncs the log, then the data, and so survives a power cut. The engine
+locks its folder: one process at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qloader.errors import ForeignIndexError, IndexUnavailableError
+from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.marker import SHARD, Marker, collection_folder, os_errors, read_marker, sync_folder, write_marker
+from qloader.index.protocol import (
+    PAYLOAD_INDEXES,
+    SPARSE_VECTOR,
+    CollectionInfo,
+    Hit,
+    Point,
+    SparseVector,
+    StoredPoint,
+    Vectors,
+)
+
+if TYPE_CHECKING:
+    from qdrant_edge import EdgeShard, Filter, UpdateOperation
+
+LOCK_WAIT = 2.0
+"""Seconds to wait for another process to let go: a search lasts a fraction of one, an apply may take minutes."""
+
+RESERVE = 256 * 1024 * 1024
+"""Bytes that must be free before a write. The engine maps its files into memory, and where the disk is
+full a write to such a map kills the process (SIGBUS): there is no error to catch, so it must not come
+so far. Its log and its pages grow in steps of 32 MB, some of them at the same time."""
+
+_BYTES_A_CHARACTER = 8  # at most four in UTF-8, and everything is written to the log and to the data
+_NEW = "shard.new"
+_DROPPED = "shard.dropped"
+
+
+class _HeldError(IndexUnavailableError):
+    """Another process has the engine's folder open."""
+
+
+class EmbeddedIndex:
+    """One collection in a folder. The engine is opened by the first call that needs it.
+
+    Args:
+        path: The folder of the index; collections are folders in it.
+        collection: The collection's name.
+        create_dirs: Whether `create` may make `path` itself.
+        lock_wait: Seconds to wait where another process has the collection open.
+    """
+
+    def __init__(self, path: Path, collection: str, *, create_dirs: bool = True, lock_wait: float = LOCK_WAIT) -> None:
+        self._path = path
+        self._collection = collection
+        self._folder = collection_folder(path, collection)
+        self._create_dirs = create_dirs
+        self._lock_wait = lock_wait
+        self._shard: EdgeShard | None = None
+        self._vectors: frozenset[str] | None = None
+        self._is_closed = False
+
+    def describe(self) -> CollectionInfo | None:
+        """What is there, or None where the collection does not exist."""
+        self._check_open()
+        marker = read_marker(self._path, self._collection)
+        if not (self._folder / SHARD).is_dir():
+            return None
+        points = int(self._load().info().points_count)
+        if marker is None:
+            # An empty shard without a marker is a creation that was cut short: nobody's, and nothing is in it.
+            return CollectionInfo(None, None, frozenset(self._stored_vectors()), points) if points else None
+        return CollectionInfo(marker.lineage, marker.pipeline, frozenset(self._stored_vectors()), points)
+
+    def create(self, *, lineage: str, pipeline: str) -> None:
+        """Creates the collection, or completes a creation that was cut short.
+
+        Raises:
+            ForeignIndexError: A collection of that name exists and belongs to another lineage.
+        """
+        found = self.describe()
+        if found is not None and found.lineage != lineage:
+            raise ForeignIndexError(
+                f"the collection {self._collection} in {self._path} belongs to "
+                + (f"the state {found.lineage}" if found.lineage else "no qloader state"),
+                remedy="Choose another name in index.collection, or find the state that it belongs to.",
+            )
+        if not (self._folder / SHARD).is_dir():
+            self._build()
+        self._check_vectors()
+        self.mark(lineage=lineage, pipeline=pipeline)
+
+    def mark(self, *, lineage: str, pipeline: str) -> None:
+        """Records the lineage and the pipeline fingerprint."""
+        self._check_open()
+        if not (self._folder / SHARD).is_dir():
+            raise self._gone()
+        write_marker(self._folder, Marker(self._collection, lineage, pipeline))
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Writes points, whole: an existing point of the same id is replaced."""
+        from qdrant_edge import Point as EdgePoint
+        from qdrant_edge import UpdateOperation
+
+        known = self._opened_vectors()
+        for batch, weight in by_weight(points, weigh_point):
+            unknown = {name for point in batch for name in point.vectors if name not in known}
+            if unknown:
+                raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
+            edge = [EdgePoint(p.id, _to_edge(p.vectors), _plain(p.payload)) for p in batch]
+            self._update(UpdateOperation.upsert_points(edge), weight)
+
+    def set_payloads(self, payloads: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Replaces the payload of existing points, keeping their vectors; unknown ids are ignored."""
+        from qdrant_edge import UpdateOperation
+
+        # The engine takes one payload an operation. 17,000 a second: no slower than an upsert.
+        for batch, weight in by_weight(payloads, lambda item: weigh_payload(item[1])):
+            self._check_space(weight)
+            for point, payload in batch:
+                operation = UpdateOperation.overwrite_payload([point], _plain(payload))
+                with contextlib.suppress(_NoPointError):
+                    self._update(operation, 0)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Deletes points; unknown ids are ignored."""
+        from qdrant_edge import UpdateOperation
+
+        # No look at the space: a delete writes next to nothing, and is the way out of a full disk.
+        for batch in by_count(ids):
+            self._update(UpdateOperation.delete_points(list(batch)))
+
+    def retrieve(
+        self, ids: Sequence[str], *, with_payload: bool = False, with_vectors: bool = False
+    ) -> list[StoredPoint]:
+        """Reads points by id, in no particular order; missing ones are left out."""
+        shard = self._opened()
+        found: list[StoredPoint] = []
+        for batch in by_count(ids):
+            with self._engine_errors("read"):
+                records = shard.retrieve(list(batch), with_payload=with_payload, with_vector=with_vectors)
+            found.extend(_from_edge(record) for record in records)
+        return found
+
+    def scroll(
+        self, *, lineage: str, with_payload: bool = True, with_vectors: bool = False, page: int = 1000
+    ) -> Iterator[StoredPoint]:
+        """Every point that the lineage owns, page by page, in id order."""
+        from qdrant_edge import ScrollRequest
+
+        offset: Any = None
+        while True:
+            request = ScrollRequest(
+                offset=offset,
+                limit=page,
+                filter=_owned_by(lineage),
+                with_payload=with_payload,
+                with_vector=with_vectors,
+            )
+            shard = self._opened()
+            with self._engine_errors("read"):
+                records, offset = shard.scroll(request)
+            for record in records:
+                yield _from_edge(record)
+            if offset is None:
+                return
+
+    def count(self, *, lineage: str) -> int:
+        """How many points the lineage owns."""
+        from qdrant_edge import CountRequest
+
+        shard = self._opened()
+        with self._engine_errors("read"):
+            return int(shard.count(CountRequest(exact=True, filter=_owned_by(lineage))))
+
+    def search(
+        self, vector: SparseVector | Sequence[float], *, using: str, limit: int, lineage: str | None = None
+    ) -> list[Hit]:
+        """The nearest points by one named vector, best first."""
+        from qdrant_edge import Query, QueryRequest
+
+        if using not in self._opened_vectors():
+            raise self._wrong_vectors(f"it has no {using}")
+        shard = self._opened()
+        request = QueryRequest(
+            limit=limit,
+            query=Query.Nearest(_vector_to_edge(vector), using=using),  # type: ignore[call-arg]
+            filter=None if lineage is None else _owned_by(lineage),
+            with_payload=True,
+        )
+        with self._engine_errors("searched"):
+            return [Hit(str(point.id), point.score, point.payload or {}) for point in shard.query(request)]
+
+    def drop(self) -> None:
+        """Deletes the collection and all that is in it; does nothing where it does not exist.
+
+        Raises:
+            IndexUnavailableError: Another process has it open, or a file cannot be deleted.
+        """
+        self._check_open()
+        shard = self._folder / SHARD
+        if shard.is_dir():
+            # Whoever can open it holds the lock; a shard that is too broken to open may go as well.
+            try:
+                self._load()
+            except _HeldError:
+                raise
+            except IndexUnavailableError:
+                pass
+        self._release()
+        with os_errors(f"the collection {self._folder} cannot be deleted"):
+            if not self._folder.is_dir():
+                return
+            # Renamed first: a drop that is cut short leaves no half-deleted shard under the engine's name.
+            if shard.is_dir():
+                _remove(self._folder / _DROPPED)
+                shard.rename(self._folder / _DROPPED)
+                sync_folder(self._folder)
+            shutil.rmtree(self._folder)
+
+    def flush(self) -> None:
+        """Makes all earlier writes survive a power cut: the engine syncs its log, then its data."""
+        if self._shard is not None:
+            with self._engine_errors("written"):
+                self._shard.flush()
+
+    def optimize(self) -> None:
+        """Tidies up after many changes: large segments become compact ones that open faster.
+
+        Costs nothing where there is nothing to do. Measured on 200,000 points: 8 s once, after which
+        opening the index takes 0.27 s, not 1.3 s; the time of a query is the same.
+        """
+        shard = self._opened()
+        self._check_space(0, copies=_size(self._folder / SHARD))
+        with self._engine_errors("tidied up"):
+            shard.optimize()
+
+    def close(self) -> None:
+        """Lets go of the index; further calls are errors."""
+        self._release()
+        self._is_closed = True
+
+    def _release(self) -> None:
+        shard, self._shard, self._vectors = self._shard, None, None
+        if shard is not None:
+            with self._engine_errors("closed"):
+                shard.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise IndexUnavailableError(f"the index {self._folder} was closed", remedy="Open it again.")
+
+    def _opened(self) -> EdgeShard:
+        """The engine of a collection that exists, with the vectors it must have."""
+        self._check_open()
+        if self._shard is None or self._vectors is None:
+            if read_marker(self._path, self._collection) is None:
+                raise self._gone()
+            self._load()
+            self._check_vectors()
+        assert self._shard is not None
+        return self._shard
+
+    def _opened_vectors(self) -> frozenset[str]:
+        self._opened()
+        return self._vectors or frozenset()
+
+    def _load(self) -> EdgeShard:
+        if self._shard is None:
+            self._shard = _load(self._folder, self._lock_wait)
+        return self._shard
+
+    def _build(self) -> None:
+        """Makes an empty shard under another name, so that `shard` is always a whole one."""
+        from qdrant_edge import (
+            EdgeConfig,
+            EdgeShard,
+            EdgeSparseVectorParams,
+            Modifier,
+            PayloadSchemaType,
+            UpdateOperation,
+        )
+
+        with os_errors(f"the collection {self._folder} cannot be created"):
+            if self._create_dirs:
+                self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The engine's own files follow the umask; this folder keeps others from all of them.
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._folder.chmod(0o700)
+            new = self._folder / _NEW
+            for leftover in (new, self._folder / _DROPPED):
+                _remove(leftover)
+            self._check_space(0)
+            config = EdgeConfig(sparse_vectors={SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf)})
+            with self._engine_errors("created"):
+                shard = EdgeShard.create(str(new), config)
+                for name in PAYLOAD_INDEXES:
+                    shard.update(UpdateOperation.create_field_index(name, PayloadSchemaType.Keyword))
+                shard.flush()
+                shard.close()
+            new.rename(self._folder / SHARD)
+            sync_folder(self._folder)
+            sync_folder(self._path)
+
+    def _update(self, operation: UpdateOperation, weight: int = 0) -> None:
+        shard = self._opened()
+        if weight:
+            self._check_space(weight)
+        with self._engine_errors("written"):
+            shard.update(operation)
+
+    def _check_space(self, weight: int, *, copies: int = 0) -> None:
+        with os_errors(f"the embedded index {self._folder} cannot be written"):
+            free = shutil.disk_usage(self._folder).free
+        needed = RESERVE + weight * _BYTES_A_CHARACTER + copies
+        if free < needed:
+            raise IndexUnavailableError(
+                f"the disk of {self._folder} is nearly full: {free / 1e6:,.0f} MB are left, "
+                f"and the next write wants {needed / 1e6:,.0f} MB",
+                remedy="Free some space; what was applied stays, and the same plan goes on from there.",
+            )
+
+    def _stored_vectors(self) -> dict[str, Any]:
+        file = self._folder / SHARD / "edge_config.json"
+        with os_errors(f"the embedded index {self._folder} cannot be read"):
+            text = file.read_text(encoding="utf-8")
+        try:
+            config = json.loads(text)
+            return {**(config.get("vectors") or {}), **(config.get("sparse_vectors") or {})}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise IndexUnavailableError(f"{file} is damaged", remedy=_LOAD_ANEW) from error
+
+    def _check_vectors(self) -> None:
+        vectors = self._stored_vectors()
+        if SPARSE_VECTOR not in vectors:
+            raise self._wrong_vectors(f"it has {', '.join(sorted(vectors)) or 'no vectors'}, not {SPARSE_VECTOR}")
+        if (vectors[SPARSE_VECTOR] or {}).get("modifier") != "idf":
+            raise self._wrong_vectors(f"its {SPARSE_VECTOR} is without the IDF modifier")
+        self._vectors = frozenset(vectors)
+
+    def _wrong_vectors(self, what: str) -> ForeignIndexError:
+        return ForeignIndexError(
+            f"the collection {self._collection} in {self._path} has other vectors than qloader makes: {what}",
+            remedy="Choose another name in index.collection, or move the index folder away and load it anew.",
+        )
+
+    def _gone(self) -> ForeignIndexError:
+        return ForeignIndexError(
+            f"there is no collection {self._collection} in {self._path}",
+            remedy="Check index.path and index.collection; `qloader apply` makes it.",
+        )
+
+    @contextlib.contextmanager
+    def _engine_errors(self, what: str) -> Iterator[None]:
+        with _engine_errors(f"the embedded index {self._folder} cannot be {what}"):
+            yield
+
+
+_LOAD_ANEW = "Restore the index folder from a backup, or move it and the state away and load it anew."
+
+
+class _NoPointError(Exception):
+    """The engine knows no such point."""
+
+
+def _load(folder: Path, wait: float) -> EdgeShard:
+    from qdrant_edge import EdgeShard
+
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            with _engine_errors(f"the embedded index {folder} cannot be opened"):
+                return EdgeShard.load(str(folder / SHARD))
+        except _HeldError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _engine_errors(what: str) -> Iterator[None]:
+    """Turns what the engine raises (plain `Exception`, or a Rust panic) into errors with a remedy."""
+    try:
+        yield
+    except BaseException as error:
+        is_panic = type(error).__name__ == "PanicException"
+        if type(error) is not Exception and not is_panic:
+            raise
+        text = str(error).strip().partition("\n")[0]
+        if text.startswith("No point with id"):
+            raise _NoPointError(text) from error
+        if "WouldBlock" in text:
+            raise _HeldError(
+                f"{what}: another process has it open",
+                remedy="An embedded index serves one process at a time: wait for the other one to end, or use a server.",
+            ) from error
+        full = "No space left" in text or "StorageFull" in text
+        raise IndexUnavailableError(
+            f"{what}: {text}", remedy="Free some space, then run the same command again." if full else _LOAD_ANEW
+        ) from error
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def _owned_by(lineage: str) -> Filter:
+    from qdrant_edge import FieldCondition, Filter, MatchValue
+
+    return Filter(must=[FieldCondition(key="qloader.lineage", match=MatchValue(lineage))])
+
+
+def _plain(payload: Mapping[str, Any]) -> dict[str, Any]:
+    return payload if isinstance(payload, dict) else dict(payload)
+
+
+def _to_edge(vectors: Vectors) -> dict[str, Any]:
+    return {name: _vector_to_edge(vector) for name, vector in vectors.items()}
+
+
+def _vector_to_edge(vector: SparseVector | Sequence[float]) -> Any:
+    if not isinstance(vector, SparseVector):
+        return list(vector)
+    from qdrant_edge import SparseVector as EdgeSparseVector
+
+    return EdgeSparseVector(list(vector.indices), list(vector.values))
+
+
+def _from_edge(record: Any) -> StoredPoint:
+    vectors: dict[str, SparseVector | Sequence[float]] = {}
+    for name, vector in (record.vector or {}).items():
+        vectors[name] = SparseVector(vector.indices, vector.values) if hasattr(vector, "indices") else vector
+    return StoredPoint(str(record.id), record.payload or {}, vectors)

@@ -1,0 +1,142 @@
+"""Whose an embedded index is: a small file beside the engine's folder, read without the engine.
+
+`plan` compares it with the state. It is written last when a collection is created and replaced whole,
+so that a reader sees the old facts or the new ones, never half of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from qloader.errors import ForeignIndexError, IndexUnavailableError
+
+FORMAT = "qloader.index/1"
+MARKER = "qloader.json"
+SHARD = "shard"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What an embedded index says of itself.
+
+    Attributes:
+        collection: The collection's name.
+        lineage: The lineage of the state that owns it.
+        pipeline: The pipeline fingerprint that it was filled with.
+    """
+
+    collection: str
+    lineage: str
+    pipeline: str
+
+
+def collection_folder(path: Path, collection: str) -> Path:
+    """The folder of one collection below an index's path.
+
+    Raises:
+        IndexUnavailableError: The name is no name of a folder, so that it would lead elsewhere.
+    """
+    if collection in ("", ".", "..") or any(char in collection for char in "/\\\0"):
+        raise IndexUnavailableError(
+            f"{collection!r} cannot be the name of an embedded collection",
+            remedy="Choose a name without slashes in index.collection.",
+        )
+    return path / collection
+
+
+def read_marker(path: Path, collection: str) -> Marker | None:
+    """Reads whose a collection is, without opening the engine.
+
+    Args:
+        path: The folder of the embedded index.
+        collection: The collection's name.
+
+    Returns:
+        None where there is no such collection: it was never created, or not to the end, or it was removed.
+
+    Raises:
+        ForeignIndexError: The file is no marker, or one of a newer qloader.
+        IndexUnavailableError: The file cannot be read.
+    """
+    folder = collection_folder(path, collection)
+    file = folder / MARKER
+    with os_errors(f"the embedded index {folder} cannot be read"):
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not (folder / SHARD).is_dir():
+            return None
+    try:
+        facts = json.loads(text)
+        found = facts["format"]
+        if found == FORMAT:
+            return Marker(*(str(facts[name]) for name in ("collection", "lineage", "pipeline")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ForeignIndexError(
+            f"{file} is damaged: it does not say whose index this is",
+            remedy="Restore it from a backup, or move the index folder away and load it anew.",
+        ) from error
+    raise ForeignIndexError(
+        f"{file} has the format {found!r}, and this qloader knows {FORMAT}",
+        remedy="Use the qloader that wrote it, or a newer one.",
+    )
+
+
+def write_marker(folder: Path, marker: Marker) -> None:
+    """Writes the marker into a collection's folder; it survives a power cut when this returns.
+
+    Raises:
+        IndexUnavailableError: It cannot be written.
+    """
+    facts = {
+        "format": FORMAT,
+        "collection": marker.collection,
+        "lineage": marker.lineage,
+        "pipeline": marker.pipeline,
+    }
+    data = (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode()
+    with os_errors(f"the embedded index {folder} cannot be written"):
+        # mkstemp makes the file readable by its owner only, whatever the umask.
+        handle, name = tempfile.mkstemp(prefix=f".{MARKER}.", dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(folder / MARKER)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def os_errors(what: str) -> Iterator[None]:
+    """Turns the system's refusals into an error with a remedy.
+
+    Raises:
+        IndexUnavailableError: `what`, with the system's own words.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise IndexUnavailableError(
+            f"{what}: {error.strerror or error}",
+            remedy="Check the folder in index.path: its permissions, its owner, and the space left on its disk.",
+        ) from error

@@ -1,0 +1,47 @@
+"""Opens the index that a config names. Imports neither engine until it is asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qloader.index.marker import Marker, read_marker
+
+if TYPE_CHECKING:
+    from qloader.index.protocol import Index
+
+__all__ = ["Marker", "open_index", "read_marker"]
+
+
+def open_index(
+    *,
+    collection: str,
+    embedded_path: Path | None,
+    url: str | None,
+    api_key: str | None = None,
+    prefer_grpc: bool = False,
+    timeout: float = 30.0,
+) -> Index:
+    """Opens an index, lazily: nothing is read, locked or connected before the first call.
+
+    Args:
+        collection: The collection's name.
+        embedded_path: The folder of an embedded index; None for a server.
+        url: The server's address; used where `embedded_path` is None.
+        api_key: The server's key, if it wants one.
+        prefer_grpc: Talk gRPC to the server.
+        timeout: How long one request to a server may take, in seconds.
+
+    Raises:
+        ValueError: Neither a path nor a url is given.
+        IndexUnavailableError: The collection's name or the address cannot be one.
+    """
+    if embedded_path is not None:
+        from qloader.index.embedded import EmbeddedIndex
+
+        return EmbeddedIndex(embedded_path, collection)
+    if url is None:
+        raise ValueError("an index needs a path or a url")
+    from qloader.index.server import connect
+
+    return connect(url, collection, api_key=api_key, prefer_grpc=prefer_grpc, timeout=timeout)

@@ -1,0 +1,98 @@
+"""Workspaces in folders, and their indexes point by point."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from qloader import Workspace
+from qloader.applying.result import ApplyResult
+from qloader.workspace.planning import PlanRequest
+
+CONFIG = """\
+name: test
+index: {{collection: test, path: .qloader/index}}
+sources:
+  docs: {{type: files, path: {path}}}
+chunking: {{max_chars: {max_chars}}}
+ingestion: {{batch: {{size: {batch}}}}}
+"""
+
+
+def make_workspace(folder: Path, *, path: str = "docs", max_chars: int = 200, batch: int = 2) -> Workspace:
+    """A config in a folder with a `docs` folder beside it."""
+    (folder / "docs").mkdir(parents=True, exist_ok=True)
+    config = folder / "qloader.yaml"
+    config.write_text(CONFIG.format(path=path, max_chars=max_chars, batch=batch), encoding="utf-8")
+    return Workspace.open(config)
+
+
+def write(folder: Path, files: dict[str, str | None]) -> None:
+    """Writes files below a folder; None removes one."""
+    for name, text in files.items():
+        path = folder / name
+        if text is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+def replace_all(folder: Path, files: dict[str, str]) -> None:
+    """Makes a folder hold exactly these files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write(folder, dict(files))
+
+
+def plan_and_apply(workspace: Workspace, **request: Any) -> ApplyResult:
+    """Plan and apply in one."""
+    with workspace.temporary_plan(PlanRequest(**request)) as result:
+        if result.refusal:
+            raise result.refusal
+        return workspace.apply(result.plan)
+
+
+def dump(workspace: Workspace) -> dict[str, Any]:
+    """Every point of the index by id: payload without the lineage, and vectors."""
+    header = workspace.status().header
+    if header is None:
+        return {}
+    points = {}
+    with contextlib.closing(workspace.settings.open_index()) as index:
+        for point in index.scroll(lineage=header.lineage, with_payload=True, with_vectors=True):
+            payload = dict(point.payload)
+            payload["qloader"] = {k: v for k, v in payload["qloader"].items() if k != "lineage"}
+            vectors = {
+                name: (list(vector.indices), [round(value, 6) for value in vector.values])
+                for name, vector in point.vectors.items()
+            }
+            points[point.id] = {"payload": payload, "vectors": vectors}
+    return points
+
+
+def fresh_load(workspace: Workspace) -> dict[str, Any]:
+    """What a new index loaded from the same sources holds, by the same config in another folder."""
+    config = workspace.settings.config
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / "qloader.yaml"
+        other.write_text(config.file.read_text(encoding="utf-8"), encoding="utf-8")
+        for source in config.base.iterdir():
+            if source.is_dir() and source.name != ".qloader":
+                shutil.copytree(source, Path(folder) / source.name, symlinks=True)
+        fresh = Workspace.open(other)
+        plan_and_apply(fresh)
+        return dump(fresh)
+
+
+def assert_index_is_a_fresh_load(workspace: Workspace) -> None:
+    """The index equals, point by point, a fresh load; and the state agrees with it."""
+    found, expected = dump(workspace), fresh_load(workspace)
+    assert set(found) == set(expected)
+    for point, content in expected.items():
+        assert found[point] == content
+    assert workspace.status().points == len(found)
+    assert workspace.status().interrupted == 0
