@@ -11,6 +11,15 @@ from typing import Any
 from urllib.parse import quote
 
 from qloader.documents.document import Document, Skipped, Syntax
+from qloader.documents.markdown import (
+    atx_heading,
+    clean_title,
+    closes_fence,
+    heading_words,
+    is_block,
+    opens_fence,
+    setext_level,
+)
 from qloader.documents.normalise import NORMALISATION, normalise_text
 
 CONVERTER = "html-to-markdown 3.21"
@@ -24,7 +33,6 @@ HTML = frozenset({".html", ".htm", ".xhtml"})
 REST = frozenset({".rst", ".rest"})
 _PROSE = frozenset({".txt", ".text", ""})
 
-MAX_TITLE = 300
 _SNIFF = 8 * 1024
 _HEADING_WINDOW = 64 * 1024
 """A title is looked for in this many characters; a first heading further down is no title."""
@@ -48,16 +56,7 @@ _BINARY = {
 }
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 
-_ATX = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*)|)$")
-_SETEXT = re.compile(r" {0,3}(?:=+|-+)$")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1+$")
-_LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+\"[^\"]*\")?\)|\[[^\[\]]*\])")
-_ANCHOR = re.compile(r"\s*\{#[^{}]*\}$")
-_MARKUP = re.compile(r"[\[\]*_`#{}\\]")
-_CLOSING = re.compile(r"(?:^|\s+)#+$")
-_EMPHASIS = re.compile(r"(?<!\w)[*_](\S.*?\S|\S)[*_](?!\w)")
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def read_document(
@@ -163,7 +162,7 @@ def _parse(raw: str, path: str) -> tuple[str, str, dict[str, Any], Syntax]:
         from qloader.documents.html import html_title, html_to_markdown_text
 
         text = normalise_text(html_to_markdown_text(raw))
-        return _clean(html_title(raw)) or markdown_heading(text) or stem, text, {}, "markdown"
+        return clean_title(html_title(raw)) or markdown_heading(text) or stem, text, {}, "markdown"
     text = normalise_text(raw)
     if suffix in REST:
         return rest_heading(text) or stem, text, {}, "text"
@@ -179,7 +178,7 @@ def _parse_markdown(raw: str, stem: str) -> tuple[str, str, dict[str, Any], Synt
         metadata, text = split_front_matter(text)
     title = ""
     if isinstance(metadata.get("title"), str):
-        title = _clean(metadata["title"])
+        title = clean_title(metadata["title"])
         if title:
             del metadata["title"]
     return title or markdown_heading(text) or stem, text, metadata, "markdown"
@@ -195,8 +194,7 @@ def markdown_heading(text: str) -> str:
     previous = ""
     for line in _first_lines(text):
         if fence:
-            found = _FENCE.match(line)
-            if found and found[1].startswith(fence) and not found[2].strip():
+            if closes_fence(line, fence):
                 fence = ""
             continue
         if comment:
@@ -205,18 +203,17 @@ def markdown_heading(text: str) -> str:
         if line.lstrip().startswith("<!--") and "-->" not in line:
             comment, previous = True, ""
             continue
-        found = _FENCE.match(line)
-        if found and not (found[1][0] == "`" and "`" in found[2]):
-            fence, previous = found[1], ""
+        fence = opens_fence(line)
+        if fence:
+            previous = ""
             continue
-        heading = _ATX.match(line)
-        if heading:
-            title = _heading_words(heading[1] or "")
-            if title:
-                return title
-        elif previous and _SETEXT.match(line):
-            return _heading_words(previous)
-        previous = "" if _is_block(line) else line
+        heading = atx_heading(line)
+        if heading is not None:
+            if heading[1]:
+                return heading[1]
+        elif previous and setext_level(line):
+            return heading_words(previous)
+        previous = "" if is_block(line) else line
     return ""
 
 
@@ -226,24 +223,6 @@ def _first_lines(text: str) -> Iterator[str]:
     while at < _HEADING_WINDOW and (end := text.find("\n", at)) >= 0:
         yield text[at:end]
         at = end + 1
-
-
-def _is_block(line: str) -> bool:
-    """True where a line cannot be the words of an underlined heading."""
-    return not line.strip() or line.startswith(("    ", "\t", ">", "|", "- ", "* ", "+ ", "<", "#"))
-
-
-def _heading_words(text: str) -> str:
-    """A heading without its closing hashes, anchor, links, emphasis and escapes."""
-    text = text.strip()[: 4 * MAX_TITLE]  # first, so that no expression below runs over a whole book
-    if not _MARKUP.search(text):
-        return _clean(text)
-    text = _CLOSING.sub("", text)
-    text = _ANCHOR.sub("", text)
-    text = _LINK.sub(r"\1", text)
-    text = text.replace("**", "").replace("__", "").replace("`", "")
-    text = _EMPHASIS.sub(r"\1", text)
-    return _clean(_ESCAPE.sub(r"\1", text))
 
 
 def rest_heading(text: str) -> str:
@@ -258,14 +237,5 @@ def rest_heading(text: str) -> str:
             and not _ADORNMENT.match(words)
             and not words.startswith(("..", ":"))
         ):
-            return _clean(words)
+            return clean_title(words)
     return ""
-
-
-def _clean(title: str) -> str:
-    """One line, no control characters, at most `MAX_TITLE` characters."""
-    words = " ".join(title.split())
-    if not words.isprintable():
-        words = "".join(char for char in words if char.isprintable() or char == "\u200d")
-    words = words[:MAX_TITLE].strip()
-    return words if words.isascii() else normalise_text(words).rstrip("\n")

@@ -1,0 +1,201 @@
+"""From a text to its sections and blocks: the smallest pieces that a chunk is made of.
+
+A block is a paragraph, a fenced code, a list without blank lines, a table. One that is longer than a chunk
+falls apart at its own joints: blank lines (within fences), lines, sentences, and at last wherever
+semantic-text-splitter finds a word's or a letter's edge. Every joint depends on the text beside it only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from qloader.documents.document import Syntax
+from qloader.documents.markdown import atx_heading, closes_fence, heading_words, is_block, opens_fence, setext_level
+
+if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
+
+_BLANK = re.compile(r"\n\n+")
+_LINE = re.compile(r"\n+")
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])")
+
+_WINDOW = 16
+"""Text without any joint is given to the splitter in windows of this many chunks: it takes quadratic time."""
+
+
+class Span(NamedTuple):
+    """A piece of the text: `text[start:end]`. A tuple, since a large load makes millions."""
+
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Section:
+    """What stands under one heading, or several that follow each other at once.
+
+    Attributes:
+        headings: The headings above, outermost first, the section's own included.
+        opening: The span of the section's own headings; None for what stands before the first.
+        blocks: The spans of what follows, none longer than was asked for.
+    """
+
+    headings: tuple[str, ...]
+    opening: Span | None
+    blocks: list[Span] = field(default_factory=list)
+
+
+def split_sections(text: str, syntax: Syntax, limit: int) -> list[Section]:
+    """The sections of a normalised text, in order.
+
+    Args:
+        text: The text.
+        syntax: Markdown has headings and fences; text is one section of paragraphs.
+        limit: The length of a block at most, in characters.
+    """
+    section = Section((), None)
+    sections = [section]
+    trail: list[tuple[int, str]] = []
+    for level, words, span in _markdown_pieces(text) if syntax == "markdown" else _paragraphs(text):
+        if not level:
+            section.blocks.extend(_break_up(text, span, limit))
+            continue
+        while trail and trail[-1][0] >= level:
+            trail.pop()
+        trail.append((level, words))
+        headings = tuple(words for _, words in trail if words)
+        opening = span
+        if section.opening is not None and not section.blocks:
+            # A heading straight under another one: they open one section together.
+            opening = Span(section.opening.start, span.end)
+            sections.pop()
+        section = Section(headings, opening)
+        sections.append(section)
+    return [found for found in sections if found.blocks or found.opening]
+
+
+_Piece = tuple[int, str, Span]
+"""A heading's level (0: a block, no heading), its words, and where it stands."""
+
+
+def _paragraphs(text: str) -> Iterator[_Piece]:
+    # In a normalised text a blank line is two line ends: no expression is needed on this, the hot path.
+    start, length = 0, len(text)
+    while start < length:
+        end = text.find("\n\n", start)
+        if end < 0:
+            end = length
+        if not text[start:end].isspace() and end > start:
+            yield 0, "", Span(start, end if end < length else len(text.rstrip("\n")))
+        start = end + 2
+        while start < length and text[start] == "\n":
+            start += 1
+
+
+def _markdown_pieces(text: str) -> Iterator[_Piece]:
+    open_fence = ""
+    fence_start = 0
+    for _, _, span in _paragraphs(text):
+        block = text[span.start : span.end]
+        if not open_fence:
+            if "```" not in block and "~~~" not in block:
+                yield from _with_headings(block, span) if _may_have_heading(block) else ((0, "", span),)
+                continue
+            fence_start = span.start
+        open_fence = _fence_after(block, open_fence)
+        if not open_fence:
+            # Blank lines within a fence are part of it: the whole is one block, headings before it are not.
+            whole = Span(fence_start, span.end)
+            yield from _with_headings(text[whole.start : whole.end], whole)
+    if open_fence:
+        whole = Span(fence_start, len(text.rstrip("\n")))
+        yield from _with_headings(text[whole.start : whole.end], whole)
+
+
+def _may_have_heading(block: str) -> bool:
+    """Whether a block must be looked at line by line; nearly all need not, and plain searches say so fastest."""
+    return (
+        "#" in block or "\n=" in block or "\n--" in block or "\n-\n" in block or "\n " in block or block[-2:] == "\n-"
+    )
+
+
+def _fence_after(block: str, mark: str) -> str:
+    """The fence that is open after a block, given the one that was open before."""
+    for line in block.split("\n"):
+        if not mark:
+            mark = opens_fence(line)
+        elif closes_fence(line, mark):
+            mark = ""
+    return mark
+
+
+def _with_headings(block: str, span: Span) -> Iterator[_Piece]:
+    """The headings in a block, and what stands between them."""
+    at = begun = span.start  # `begun` is where the piece under way began
+    fence = previous = ""
+    for line in block.split("\n"):
+        end = at + len(line)
+        heading = None if fence else atx_heading(line)
+        level = setext_level(line) if previous and not fence else 0
+        if fence:
+            fence = "" if closes_fence(line, fence) else fence
+            previous = ""
+        elif heading is not None or level:
+            start = at if heading is not None else at - len(previous) - 1
+            if begun < start - 1:
+                yield 0, "", Span(begun, start - 1)
+            yield *(heading or (level, heading_words(previous))), Span(start, end)
+            begun, previous = end + 1, ""
+        else:
+            fence = opens_fence(line)
+            previous = "" if fence or is_block(line) else line
+        at = end + 1
+    if begun < span.end:
+        yield 0, "", Span(begun, span.end)
+
+
+def _break_up(text: str, span: Span, limit: int) -> Iterator[Span]:
+    """A block as pieces no longer than the limit, at its strongest joints."""
+    if span.end - span.start <= limit:
+        yield span
+        return
+    for joint in (_BLANK, _LINE, _SENTENCE):
+        pieces = list(_between(text, span, joint))
+        if len(pieces) > 1:
+            for piece in pieces:
+                yield from _break_up(text, piece, limit)
+            return
+    yield from _cut(text, span, limit)
+
+
+def _between(text: str, span: Span, joint: re.Pattern[str]) -> Iterator[Span]:
+    """The pieces between joints; none is empty or white space alone."""
+    start = span.start
+    for found in joint.finditer(text, span.start, span.end):
+        if found.start() > start and not text[start : found.start()].isspace():
+            yield Span(start, found.start())
+            start = found.end()
+        elif found.start() <= start:
+            start = found.end()
+    if start < span.end and not text[start : span.end].isspace():
+        yield Span(start, span.end)
+
+
+def _cut(text: str, span: Span, limit: int) -> Iterator[Span]:
+    """A piece without joints: the splitter's words, or letters."""
+    splitter = _splitter(limit)
+    for start in range(span.start, span.end, _WINDOW * limit):
+        window = text[start : min(start + _WINDOW * limit, span.end)]
+        for offset, chunk in splitter.chunk_indices(window):
+            yield Span(start + offset, start + offset + len(chunk))
+
+
+@lru_cache(maxsize=8)
+def _splitter(limit: int) -> TextSplitter:
+    from semantic_text_splitter import TextSplitter
+
+    return TextSplitter(limit)
