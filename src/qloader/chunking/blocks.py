@@ -62,7 +62,10 @@ def split_sections(text: str, syntax: Syntax, limit: int) -> list[Section]:
     trail: list[tuple[int, str]] = []
     for level, words, span in _markdown_pieces(text) if syntax == "markdown" else _paragraphs(text):
         if not level:
-            section.blocks.extend(_break_up(text, span, limit))
+            if span[1] - span[0] <= limit:
+                section.blocks.append(span)
+            else:
+                section.blocks.extend(_break_up(text, span, limit))
             continue
         while trail and trail[-1][0] >= level:
             trail.pop()
@@ -84,43 +87,41 @@ _Piece = tuple[int, str, Span]
 
 def _paragraphs(text: str) -> Iterator[_Piece]:
     # In a normalised text a blank line is two line ends: no expression is needed on this, the hot path.
-    start, length = 0, len(text)
-    while start < length:
-        end = text.find("\n\n", start)
-        if end < 0:
-            end = length
-        if not text[start:end].isspace() and end > start:
-            yield 0, "", Span(start, end if end < length else len(text.rstrip("\n")))
-        start = end + 2
-        while start < length and text[start] == "\n":
-            start += 1
+    at = 0
+    for block in text.split("\n\n"):
+        length = len(block)
+        if length and not block.isspace():
+            start = at
+            if block[0] == "\n":
+                start += length - len(block.lstrip("\n"))
+            yield 0, "", Span(start, at + (length if block[-1] != "\n" else len(block.rstrip("\n"))))
+        at += length + 2
 
 
 def _markdown_pieces(text: str) -> Iterator[_Piece]:
+    # One search over the whole text tells for most of them that no block has to be looked at line by line.
+    has_fences = "```" in text or "~~~" in text
+    has_underlines = "\n=" in text or "\n--" in text or "\n-\n" in text or "\n " in text or text.endswith("\n-")
     open_fence = ""
     fence_start = 0
-    for _, _, span in _paragraphs(text):
-        block = text[span.start : span.end]
+    for piece in _paragraphs(text):
+        start, end = piece[2]
         if not open_fence:
-            if "```" not in block and "~~~" not in block:
-                yield from _with_headings(block, span) if _may_have_heading(block) else ((0, "", span),)
+            block = text[start:end]
+            if not (has_fences and ("```" in block or "~~~" in block)):
+                if "#" in block or (has_underlines and "\n" in block):
+                    yield from _with_headings(block, piece[2])
+                else:
+                    yield piece
                 continue
-            fence_start = span.start
-        open_fence = _fence_after(block, open_fence)
+            fence_start = start
+        open_fence = _fence_after(text[start:end], open_fence)
         if not open_fence:
             # Blank lines within a fence are part of it: the whole is one block, headings before it are not.
-            whole = Span(fence_start, span.end)
-            yield from _with_headings(text[whole.start : whole.end], whole)
+            yield from _with_headings(text[fence_start:end], Span(fence_start, end))
     if open_fence:
         whole = Span(fence_start, len(text.rstrip("\n")))
         yield from _with_headings(text[whole.start : whole.end], whole)
-
-
-def _may_have_heading(block: str) -> bool:
-    """Whether a block must be looked at line by line; nearly all need not, and plain searches say so fastest."""
-    return (
-        "#" in block or "\n=" in block or "\n--" in block or "\n-\n" in block or "\n " in block or block[-2:] == "\n-"
-    )
 
 
 def _fence_after(block: str, mark: str) -> str:
@@ -135,6 +136,10 @@ def _fence_after(block: str, mark: str) -> str:
 
 def _with_headings(block: str, span: Span) -> Iterator[_Piece]:
     """The headings in a block, and what stands between them."""
+    if block[0] == "#" and "\n" not in block:  # a heading alone between blank lines, as nearly all are
+        heading = atx_heading(block)
+        yield (0, "", span) if heading is None else (*heading, span)
+        return
     at = begun = span.start  # `begun` is where the piece under way began
     fence = previous = ""
     for line in block.split("\n"):

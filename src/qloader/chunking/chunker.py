@@ -54,42 +54,43 @@ class Chunker:
         """The chunks of a normalised text, in order; none for a text without words."""
         chunks = []
         for section in split_sections(text, syntax, self._limit):
-            spans = [span for run in self._runs(text, section) for span in self._fit(text, run)]
-            for number, span in enumerate(spans):
-                start = (
-                    self._reach_back(text, spans[number - 1], span.start) if number and self._overlap else span.start
-                )
+            before: Span | None = None
+            for span in self._spans(text, section):
+                start = span.start
+                if before is not None and self._overlap:
+                    start = self._reach_back(text, before, start)
                 chunks.append(Chunk(text[start : span.end], section.headings))
+                before = span
         return chunks
 
-    def _runs(self, text: str, section: Section) -> Iterator[list[Span]]:
-        """The blocks of a section between those that end a chunk; its headings go with the first one."""
-        run: list[Span] = []
-        opening = section.opening
-        if opening is not None and not section.blocks:
-            yield [opening]
-            return
-        for block in section.blocks:
-            span = block
-            if opening is not None:
-                if block.end - opening.start <= self._limit:
-                    span = Span(opening.start, block.end)
-                else:
-                    yield [opening]
-                opening = None
-            run.append(span)
-            size = block.end - block.start
-            if _hash(text, block) % _HASHES * self._limit < size * CUTS_A_CHUNK * _HASHES:
-                yield run
-                run = []
-        if run:
-            yield run
+    def _spans(self, text: str, section: Section) -> Iterator[Span]:
+        """Where the chunks of a section stand; its headings go with the first block if both fit."""
+        opening, blocks = section.opening, section.blocks
+        if opening is not None:
+            if blocks and blocks[0].end - opening.start <= self._limit:
+                blocks = [Span(opening.start, blocks[0].end), *blocks[1:]]
+            else:
+                yield opening
+        first, limit = 0, self._limit
+        for number, (start, end) in enumerate(blocks):
+            size = end - start
+            if (
+                size * CUTS_A_CHUNK >= limit
+                or _hash(text, start, end) % _HASHES * limit < size * CUTS_A_CHUNK * _HASHES
+            ):
+                yield from self._fit(text, blocks[first : number + 1])
+                first = number + 1
+        if first < len(blocks):
+            yield from self._fit(text, blocks[first:])
 
     def _fit(self, text: str, run: Sequence[Span]) -> Iterator[Span]:
         """A run as one chunk, or as several where it is too long: cut in two at its best bound, and again."""
+        if len(run) == 1:
+            yield run[0]
+            return
         start, end = run[0].start, run[-1].end
         length = end - start
-        if length <= self._limit or len(run) == 1:
+        if length <= self._limit:
             yield Span(start, end)
             return
         best, rank = 0, (False, -1)
@@ -97,7 +98,7 @@ class Chunker:
             left, right = block.end - start, end - run[number + 1].start
             # Both halves should fit; of a run too long for that, neither should be a crumb.
             fits = max(left, right) <= self._limit if length <= 2 * self._limit else min(left, right) >= length / 4
-            found = (fits, _hash(text, block))
+            found = (fits, _hash(text, *block))
             if found > rank:
                 best, rank = number, found
         yield from self._fit(text, run[: best + 1])
@@ -115,5 +116,5 @@ class Chunker:
         return at
 
 
-def _hash(text: str, span: Span) -> int:
-    return xxh3_64_intdigest(text[span.start : span.end].encode())
+def _hash(text: str, start: int, end: int) -> int:
+    return xxh3_64_intdigest(text[start:end].encode())
