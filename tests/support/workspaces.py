@@ -74,18 +74,31 @@ def dump(workspace: Workspace) -> dict[str, Any]:
     return points
 
 
+_fresh: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+
 def fresh_load(workspace: Workspace) -> dict[str, Any]:
-    """What a new index loaded from the same sources holds, by the same config in another folder."""
+    """What a new index loaded from the same sources holds, by the same config in another folder.
+
+    Remembered by the config and every file's name, bytes and time of change, which the payloads hold.
+    """
     config = workspace.settings.config
-    with tempfile.TemporaryDirectory() as folder:
-        other = Path(folder) / "qloader.yaml"
-        other.write_text(config.file.read_text(encoding="utf-8"), encoding="utf-8")
-        for source in config.base.iterdir():
-            if source.is_dir() and source.name != ".qloader":
+    folders = [entry for entry in sorted(config.base.iterdir()) if entry.is_dir() and entry.name != ".qloader"]
+    files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
+    key = (
+        config.file.read_bytes(),
+        *((str(f.relative_to(config.base)), f.read_bytes(), int(f.stat().st_mtime)) for f in files),
+    )
+    if key not in _fresh:
+        with tempfile.TemporaryDirectory() as folder:
+            other = Path(folder) / "qloader.yaml"
+            other.write_text(config.file.read_text(encoding="utf-8"), encoding="utf-8")
+            for source in folders:
                 shutil.copytree(source, Path(folder) / source.name, symlinks=True)
-        fresh = Workspace.open(other)
-        plan_and_apply(fresh)
-        return dump(fresh)
+            fresh = Workspace.open(other)
+            plan_and_apply(fresh)
+            _fresh[key] = dump(fresh)
+    return _fresh[key]
 
 
 def assert_index_is_a_fresh_load(workspace: Workspace) -> None:

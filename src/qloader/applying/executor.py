@@ -194,9 +194,8 @@ def _applied(change: Change, state: StateStore, intents: Mapping[tuple[str, str]
     record = state.document(change.source, old_id)
     before = None if record is None or record.is_deleted else record
     points = intents.get((change.source, change.id), ())
-    if change.from_id is not None:
-        points += intents.get((change.source, change.from_id), ())
-    return Applied(before, points)
+    old_points = () if change.from_id is None else intents.get((change.source, change.from_id), ())
+    return Applied(before, points, old_points)
 
 
 def _verify(change: Change, result: Document | Skipped, totals: Totals) -> Document | None:
@@ -247,7 +246,7 @@ def _write(works: Sequence[Work], vectors: Mapping[bytes, Vectors], run_id: int,
     """New before old, and the intent before both: search never misses a document that is being updated."""
     if not works:
         return
-    parts.state.record_intents(run_id, [work.intent for work in works])
+    parts.state.record_intents(run_id, [intent for work in works for intent in work.intents])
     new = [Point(p.id, vectors[p.chunk], p.payload) for work in works for p in _new_points(work)]
     labelled = [(p.id, p.payload) for work in works for p in work.points if p.id in work.kept]
     stale = [point for work in works for point in work.stale]

@@ -36,6 +36,9 @@ class Work:
         donors: Ids of points whose vector serves a chunk of this document, by chunk hash.
         stale: Ids of points to delete.
         forget: (source, id) that leave the state: the document of a delete, the old id of a move.
+        intents: What must be written down before the index is touched: every point that is written or deleted,
+            each under the document that its id was made of. A move has two, so that whoever recovers from a crash
+            can bring back the old document without knowing of the new one.
     """
 
     change: Change
@@ -45,12 +48,7 @@ class Work:
     donors: Mapping[bytes, str] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
     forget: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def intent(self) -> IntentRecord:
-        """What must be written down before the index is touched."""
-        ids = (*(point.id for point in self.points if point.id not in self.kept), *self.stale)
-        return IntentRecord(self.change.source, self.change.id, tuple(_to_bytes(i) for i in ids))
+    intents: tuple[IntentRecord, ...] = ()
 
     @property
     def settled(self) -> tuple[tuple[str, str], ...]:
@@ -60,10 +58,17 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What the state knows about a change's document: the record before, and an interrupted batch's points."""
+    """What the state knows about a change's document.
+
+    Attributes:
+        before: The record before; of a move, that of the old id.
+        intent: Ids of the document's points that an interrupted batch may have touched.
+        old_intent: The same for the old id of a move.
+    """
 
     before: DocumentRecord | None
     intent: tuple[bytes, ...] = ()
+    old_intent: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +109,49 @@ def plan_write(
         NewPoint(point, digest, chunk.text, _payload(record, document, chunk, number, labels))
         for number, (point, digest, chunk) in enumerate(zip(ids, hashes, chunks, strict=True))
     )
-    old, touched = _old_points(applied)
+    old = _old_points(applied)
+    touched = {_to_text(point) for point in (*applied.intent, *applied.old_intent)}
     new_ids = set(ids)
-    stale = tuple(dict.fromkeys(i for i in (*old, *touched) if i not in new_ids))
-    moved = ((change.source, change.from_id),) if change.from_id is not None else ()
-    if applied.before is None or applied.before.pipeline not in labels.reusable:
-        return Work(change, record, points, stale=stale, forget=moved)
-    kept = frozenset(i for i in ids if i in old and i not in touched)
+    stale = tuple(dict.fromkeys(i for i in (*old, *sorted(touched)) if i not in new_ids))
+    is_reusable = applied.before is not None and applied.before.pipeline in labels.reusable
+    kept = frozenset(i for i in ids if i in old and i not in touched) if is_reusable else frozenset()
+    written = [_to_bytes(point) for point in ids if point not in kept]
+    removed = [_to_bytes(point) for point in old if point not in new_ids]
+    if change.from_id is None:
+        intents = [IntentRecord(change.source, change.id, _unique(*written, *removed, *applied.intent))]
+        return Work(change, record, points, kept, stale=stale, intents=tuple(intents))
     # A touched point may hold a vector of another pipeline by now, so it gives none.
-    donors = {digest: point for point, digest in old.items() if point not in touched} if moved else {}
-    return Work(change, record, points, kept=kept, donors=donors, stale=stale, forget=moved)
+    donors = {digest: point for point, digest in old.items() if point not in touched} if is_reusable else {}
+    intents = [
+        IntentRecord(change.source, change.id, _unique(*written, *applied.intent)),
+        IntentRecord(change.source, change.from_id, _unique(*removed, *applied.old_intent)),
+    ]
+    forget = ((change.source, change.from_id),)
+    return Work(change, record, points, kept, donors, stale, forget, tuple(intents))
 
 
 def plan_removal(change: Change, applied: Applied) -> Work:
     """The work for a document that is gone afterwards, or of which only an intent is left."""
-    old, touched = _old_points(applied)
-    return Work(change, None, stale=tuple(dict.fromkeys((*old, *touched))), forget=((change.source, change.id),))
+    points = _unique(*(_to_bytes(point) for point in _old_points(applied)), *applied.intent)
+    return Work(
+        change,
+        None,
+        stale=tuple(_to_text(point) for point in points),
+        forget=((change.source, change.id),),
+        intents=(IntentRecord(change.source, change.id, points),),
+    )
 
 
-def _old_points(applied: Applied) -> tuple[dict[str, bytes], list[str]]:
-    """The state's points of the document (id -> chunk hash), and those an interrupted batch may have touched."""
-    old: dict[str, bytes] = {}
-    if applied.before is not None:
-        ids = point_ids(applied.before.source, applied.before.id, applied.before.chunks)
-        old = dict(zip(ids, applied.before.chunks, strict=True))
-    return old, [_to_text(point) for point in applied.intent]
+def _old_points(applied: Applied) -> dict[str, bytes]:
+    """The state's points of the document: id -> chunk hash."""
+    if applied.before is None:
+        return {}
+    ids = point_ids(applied.before.source, applied.before.id, applied.before.chunks)
+    return dict(zip(ids, applied.before.chunks, strict=True))
+
+
+def _unique(*points: bytes) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(points))
 
 
 def _payload(

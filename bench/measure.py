@@ -1,0 +1,92 @@
+"""Whole processes and functions timed in turn with their floor, so that a slow moment of the machine hits both."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: wall-clock seconds and peak memory in MB."""
+
+    seconds: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    ours: str
+    floor: str
+    ratio: float
+    target: str
+    met: bool
+    memory: str = ""
+
+
+def run_process(command: Sequence[str], *, env: dict[str, str] | None = None, cwd: str | None = None) -> Run:
+    """Runs a command to its end; raises with its output where it fails."""
+    read, write = os.pipe()
+    # A small process in between, since the peak of all children so far is all that the system tells.
+    script = (
+        "import os,resource,subprocess,sys,time\n"
+        "t=time.perf_counter(); r=subprocess.run(sys.argv[2:],stdout=subprocess.DEVNULL,stderr=subprocess.PIPE)\n"
+        "d=time.perf_counter()-t; m=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+        "os.write(int(sys.argv[1]),f'{d} {m}'.encode()); sys.stderr.buffer.write(r.stderr); sys.exit(r.returncode)"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", script, str(write), *command],
+            pass_fds=(write,),
+            env=env,
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
+        seconds, kilobytes = os.read(read, 100).decode().split()
+    finally:
+        os.close(read)
+        os.close(write)
+    return Run(float(seconds), float(kilobytes) / (1024 if sys.platform != "darwin" else 1024**2))
+
+
+def in_turn(ours: Callable[[], Run], floor: Callable[[], Run], times: int) -> tuple[Run, Run, float]:
+    """Runs both in turn after one warm-up each.
+
+    Returns:
+        The median run of each, and the median of the ratios pair by pair.
+    """
+    ours(), floor()
+    pairs = [(ours(), floor()) for _ in range(times)]
+    ratio = statistics.median(a.seconds / b.seconds for a, b in pairs)
+    return _median([a for a, _ in pairs]), _median([b for _, b in pairs]), ratio
+
+
+def timed(work: Callable[[], object]) -> Run:
+    """Times a function of this process; the memory is this process's peak so far."""
+    start = time.perf_counter()
+    work()
+    return Run(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _median(runs: Sequence[Run]) -> Run:
+    return Run(statistics.median(r.seconds for r in runs), max(r.memory for r in runs))
+
+
+def row(what: str, ours: Run, floor: Run, ratio: float, limit: float, *, memory_limit: float | None = None) -> Row:
+    """A line for the table, with its target."""
+    target = f"<= {limit:g}x" + (f", < {memory_limit:g} MB" if memory_limit else "")
+    met = ratio <= limit and (memory_limit is None or ours.memory < memory_limit)
+    return Row(what, f"{ours.seconds:.3f} s", f"{floor.seconds:.3f} s", ratio, target, met, f"{ours.memory:.0f} MB")
