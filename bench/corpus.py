@@ -18,7 +18,10 @@ WORDS = (
 
 def page(random_: random.Random, number: int) -> str:
     """One page: front matter, headings, paragraphs, lists, code, a table now and then."""
-    parts = [f"---\ntitle: Page {number}\ntags: [{random_.choice(WORDS)}, {random_.choice(WORDS)}]\n---", f"# Page {number}"]
+    parts = [
+        f"---\ntitle: Page {number}\ntags: [{random_.choice(WORDS)}, {random_.choice(WORDS)}]\n---",
+        f"# Page {number}",
+    ]
     for _ in range(random_.randint(3, 6)):
         parts.append("## " + " ".join(random_.choices(WORDS, k=3)).capitalize())
         for _ in range(random_.randint(1, 4)):
@@ -27,7 +30,9 @@ def page(random_: random.Random, number: int) -> str:
         if kind < 0.3:
             parts.append("\n".join(f"- {_sentence(random_)}" for _ in range(random_.randint(3, 6))))
         elif kind < 0.5:
-            body = "\n".join(f"{random_.choice(WORDS)} = {random_.randint(0, 999)}" for _ in range(random_.randint(4, 10)))
+            body = "\n".join(
+                f"{random_.choice(WORDS)} = {random_.randint(0, 999)}" for _ in range(random_.randint(4, 10))
+            )
             parts.append(f"```python\n{body}\n```")
         elif kind < 0.6:
             rows = "\n".join(f"| `{random_.choice(WORDS)}` | {_sentence(random_)} |" for _ in range(4))

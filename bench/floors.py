@@ -81,5 +81,111 @@ def join(cache: str, state: str) -> None:
     ).fetchall()
 
 
+def million(cache: str, state: str, documents: str) -> None:
+    """Writes a cache and a state of so many documents, 2,000 of them different."""
+    import sqlite3
+    from pathlib import Path
+
+    from xxhash import xxh3_128_digest
+
+    from qloader.manifest.cache import Cache
+    from qloader.state.store import StateStore
+
+    count = int(documents)
+    ids = [f"section-{n // 100:05}/page-{n:07}.md" for n in range(count)]
+    step = max(count // 2_000, 1)
+    with Cache.open(Path(cache)) as opened, opened.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO entry (source, id, token, content, metadata, revision, bytes, chunks) "
+            "VALUES ('docs', ?, 't', ?, ?, 'r', 6000, ?)",
+            ((i, xxh3_128_digest(f"{i}{n % step == 0}".encode()), b"m" * 16, b"c" * 40) for n, i in enumerate(ids)),
+        )
+    with StateStore.write(Path(state)) as store:
+        store.lock()
+        store.begin_run(
+            plan="", name="bench", collection="bench", location="embedded:index", pipeline="p", pipeline_settings={},
+            sources={"docs": ("files", "")},
+        )  # fmt: skip
+    connection = sqlite3.connect(state)
+    with connection:
+        connection.executemany(
+            "INSERT INTO document (source_id, id, content, metadata, pipeline_id, bytes, last_ingested, created_at, "
+            "updated_at, revision, chunks) VALUES (1, ?, ?, ?, 1, 6000, 0, 0, 0, 'r', ?)",
+            ((i, xxh3_128_digest(f"{i}False".encode()), b"m" * 16, b"c" * 32) for i in ids),
+        )
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def diff(cache: str, state: str) -> None:
+    """qloader's diff and planner, changes counted and thrown away."""
+    from pathlib import Path
+
+    from qloader.manifest.cache import Cache
+    from qloader.planning.diff import Scope, find_differences
+    from qloader.planning.planner import Rules, plan_changes
+
+    with Cache.open(Path(cache)) as opened:
+        scope = Scope({"docs": True}, frozenset({"docs"}), (), "p")
+        differences = find_differences(opened.connection, opened.path, Path(state), scope)
+        count = sum(1 for _ in plan_changes(differences, Rules("p", frozenset({"p"}))))
+    assert count >= 2_000, count
+
+
+def dump(config: str, target: str) -> None:
+    """Every point of a workspace's index, in a file."""
+    import contextlib
+    import pickle
+
+    from qloader import Workspace
+
+    workspace = Workspace.open(config)
+    header = workspace.status().header
+    assert header is not None
+    with contextlib.closing(workspace.settings.open_index()) as index, open(target, "wb") as file:
+        points = [
+            (p.id, p.payload, {n: (list(v.indices), list(v.values)) for n, v in p.vectors.items()})
+            for p in index.scroll(lineage=header.lineage, with_vectors=True)
+        ]
+        pickle.dump(points, file)
+
+
+def upsert(source: str, target: str) -> None:
+    """A bare qdrant-edge loop over these points; writes the seconds that it took and the number of points."""
+    import pickle
+    import time
+    from pathlib import Path
+
+    from qdrant_edge import (
+        EdgeConfig,
+        EdgeShard,
+        EdgeSparseVectorParams,
+        Modifier,
+        PayloadSchemaType,
+        Point,
+        SparseVector,
+        UpdateOperation,
+    )
+
+    from qloader.index.protocol import PAYLOAD_INDEXES
+
+    with open(source, "rb") as file:
+        points = pickle.load(file)
+    folder = Path(target)
+    folder.mkdir()
+    start = time.perf_counter()
+    config = EdgeConfig(sparse_vectors={"bm25": EdgeSparseVectorParams(modifier=Modifier.Idf)})
+    shard = EdgeShard.create(str(folder / "shard"), config)
+    for name in PAYLOAD_INDEXES:
+        shard.update(UpdateOperation.create_field_index(name, PayloadSchemaType.Keyword))
+    for at in range(0, len(points), 1000):
+        batch = [Point(i, {n: SparseVector(*v) for n, v in vectors.items()}, payload)
+                 for i, payload, vectors in points[at : at + 1000]]  # fmt: skip
+        shard.update(UpdateOperation.upsert_points(batch))
+    shard.flush()
+    shard.close()
+    (folder / "seconds").write_text(f"{time.perf_counter() - start} {len(points)}")
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])

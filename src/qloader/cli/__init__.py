@@ -6,11 +6,21 @@ at the top: `qloader --version` and a plan without changes must feel instant.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process with the contract's exit codes."""
+    # Looking for plugins of pydantic reads the metadata of every installed package, at every start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    given = sys.argv[1:] if arguments is None else arguments
+    if given == ["--version"]:
+        # Typer would import pydantic to look at the options.
+        from qloader import __version__
+
+        print(f"qloader {__version__}")  # noqa: T201 - what was asked for
+        sys.exit(0)
     from qloader.cli.app import run
 
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run(given))

@@ -124,9 +124,9 @@ def _explain(error: Exception) -> int:
 
 
 def _say(message: str, remedy: str) -> None:
-    from qloader.render.escape import escape_controls
+    from qloader.render.escape import escape_message
 
     red, reset = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
-    print(f"{red}Error:{reset} {escape_controls(message)}", file=sys.stderr)  # noqa: T201
+    print(f"{red}Error:{reset} {escape_message(message)}", file=sys.stderr)  # noqa: T201
     if remedy:
-        print(escape_controls(remedy), file=sys.stderr)  # noqa: T201
+        print(escape_message(remedy), file=sys.stderr)  # noqa: T201

@@ -47,7 +47,7 @@ def chunk_hash(text: str) -> bytes:
 
 
 def blob_id(data: bytes) -> str:
-    """Git's own id of these bytes (SHA-1 of `blob <size>\\0<bytes>`), 40 hex digits.
+    """Git's own id of these bytes (SHA-1 of `blob <size>`, a NUL and the bytes), 40 hex digits.
 
     The revision of a file in a plan: the same on every machine, and equal to what a git source says.
     """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 
 from qloader.render.escape import escape_controls
 from qloader.render.times import iso
+from qloader.render.wording import count_chunks, count_documents, wrap_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,37 +19,98 @@ if TYPE_CHECKING:
     from qloader.state.records import RunRecord
     from qloader.workspace.workspace import Status
 
+_DONE: Mapping[str, str] = {
+    "create": "created",
+    "update": "updated",
+    "move": "moved",
+    "delete": "deleted",
+    "repair": "repaired",
+    "already": "done before",
+}
+"""What a run's summary counts, in words. Not what failed: the run's error says that, and names the first."""
+
+_ROOM_TO_WRAP = 24
+"""The last column is wrapped in itself where it is at least this wide, else over the whole line."""
+
 
 def render_status(status: Status, console: Console) -> None:
-    """Prints what is applied, by source."""
+    """Prints what is applied, by source. There must be a header: something was applied."""
     header = status.header
     assert header is not None
-    console.print(Text(f"{status.name}: serial {header.serial}, lineage {header.lineage}"), soft_wrap=True)
-    console.print(Text(f"collection {header.collection} at {header.location}"), soft_wrap=True)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, right in (("source", False), ("type", False), ("documents", True), ("chunks", True), ("last success", False)):
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for source in status.sources:
-        success = iso(source.last_success) or "never"
-        table.add_row(escape_controls(source.name), source.type, f"{source.documents:,}", f"{source.chunks:,}", success)
-    console.print(table)
+    _print(Text.assemble((escape_controls(status.name), "bold"), f"  serial {header.serial}"), console)
+    _print(Text(escape_controls(f"collection {header.collection} at {header.location}")), console)
+    _print(Text(f"lineage {header.lineage}", "dim"), console)
+    if status.sources:
+        rows = [
+            (s.name, s.type, f"{s.documents:,}", f"{s.chunks:,}", iso(s.last_success) or "never")
+            for s in status.sources
+        ]
+        console.print()
+        _print_table(("source", "type", "documents", "chunks", "last success"), rows, console, right={2, 3})
     if status.lease:
-        console.print(Text(f"An apply is running: {status.lease}.", "yellow"), soft_wrap=True)
+        console.print()
+        _print(Text(escape_controls(f"An apply is running: {status.lease}."), "yellow"), console)
     elif status.interrupted:
-        console.print(
-            Text(f"An interrupted apply left {status.interrupted:,} documents unfinished; plan and apply to mend them.", "yellow"),
-            soft_wrap=True,
+        documents = count_documents(status.interrupted)
+        console.print()
+        _print(
+            Text(f"An interrupted apply left {documents} unfinished; plan and apply to mend that.", "yellow"), console
         )
 
 
 def render_history(runs: Sequence[RunRecord], console: Console) -> None:
-    """Prints past runs, the latest first."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "started", "status", "plan", "what"):
-        table.add_column(name, no_wrap=name != "what")
-    for run in runs:
-        done = ", ".join(f"{count:,} {what}" for what, count in run.summary.items() if count)
-        what = " - ".join(part for part in (done, escape_controls(run.error or "")) if part) or "no changes"
-        style = "" if run.status == "complete" else "yellow"
-        table.add_row(str(run.id), iso(run.started_at) or "", Text(run.status, style), run.plan[:12], Text(what))
-    console.print(table)
+    """Prints runs in the order given."""
+    rows = [
+        (str(run.id), iso(run.started_at) or "", run.status, run.plan[:12], _describe_run(run.summary, run.error))
+        for run in runs
+    ]
+    styles = ["" if run.status == "complete" else "yellow" for run in runs]
+    _print_table(("run", "started", "status", "plan", "what"), rows, console, right={0}, styles=styles)
+
+
+def _describe_run(summary: Mapping[str, int], error: str | None) -> str:
+    done = [f"{summary[what]:,} {word}" for what, word in _DONE.items() if summary.get(what)]
+    if embedded := summary.get("embedded"):
+        done.append(f"{count_chunks(embedded)} embedded")
+    return "; ".join(part for part in (", ".join(done), error or "") if part) or "no changes"
+
+
+def _print_table(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    console: Console,
+    *,
+    right: set[int],
+    styles: Sequence[str] = (),
+) -> None:
+    """Prints aligned columns. Not rich's table: that cuts cells short where a terminal is narrow.
+
+    Args:
+        names: The headings.
+        rows: A text for each heading.
+        console: Where to.
+        right: Numbers of the columns that are aligned to the right.
+        styles: A style for each row.
+    """
+    lines = [list(names), *([escape_controls(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    indent = sum(widths[:-1]) + 2 * len(widths[:-1])
+    for line, style in zip_longest(lines, ("dim", *styles), fillvalue=""):
+        cells = []
+        for number, (cell, width) in enumerate(zip(line, widths, strict=True)):
+            space = " " * (width - cell_len(cell))
+            cells.append(space + cell if number in right else cell + space)
+        _print(Text("\n".join(_wrap_last("  ".join(cells).rstrip(), indent, console.width)), style), console)
+
+
+def _wrap_last(line: str, indent: int, width: int) -> list[str]:
+    """A row, the text of its last column wrapped between words."""
+    if cell_len(line) <= width or width - indent < _ROOM_TO_WRAP:
+        return [line]
+    head, last = line[:indent], line[indent:]
+    first, *others = wrap_words(last, width - indent, "")
+    return [head + first, *(" " * indent + other for other in others)]
+
+
+def _print(text: Text, console: Console) -> None:
+    console.print(text, soft_wrap=True)

@@ -1,0 +1,271 @@
+"""The benchmarks of the main job: `make bench`. Each figure stands beside its floor, measured in turn with it.
+
+python bench/run.py [--write docs/benchmarks.md] [--only NAME]... [--documents N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from corpus import write_corpus
+from measure import Row, Run, in_turn, row, run_process
+
+HERE = Path(__file__).parent
+FLOORS = str(HERE / "floors.py")
+PYTHON = sys.executable
+QLOADER = str(Path(sys.executable).parent / "qloader")
+LIBRARIES = ("duckdb", "qdrant-edge-py", "dulwich", "semantic-text-splitter", "typer", "pydantic", "xxhash", "orjson")
+TIMES = 5
+
+
+class Story:
+    """A workspace in a folder, with a corpus."""
+
+    def __init__(self, base: Path, documents: int, *, kind: str = "files") -> None:
+        self.base = base
+        self.docs = base / "docs"
+        self.config = base / "qloader.yaml"
+        self.bytes = write_corpus(self.docs, documents)
+        source = "type: files, path: docs" if kind == "files" else "type: git, url: ., include: ['docs/**/*.md']"
+        self.config.write_text(f"name: bench\nguards: {{max_delete_percent: null}}\nsources: {{docs: {{{source}}}}}\n")
+        if kind == "git":
+            self.git("init", "-q", "-b", "main")
+            self.git("add", "-A", "docs")
+            self.git("commit", "-q", "-m", "first")
+
+    def git(self, *arguments: str) -> None:
+        env = {**os.environ, **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "bench")}
+        env |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "bench@example.org")
+        subprocess.run(["git", *arguments], cwd=self.base, env=env, check=True, stdout=subprocess.DEVNULL)
+
+    def qloader(self, *arguments: str) -> Run:
+        return run_process([QLOADER, *arguments], cwd=str(self.base))
+
+    def settle(self) -> None:
+        """Applies everything, and waits until no file counts as changed a moment ago."""
+        for path in self.docs.rglob("*.md"):
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+        self.qloader("apply", "--auto-approve")
+        import time
+
+        time.sleep(2.1)  # a file's change token is trusted two seconds after its change
+        self.qloader("plan")
+
+    def forget(self) -> None:
+        shutil.rmtree(self.base / ".qloader", ignore_errors=True)
+
+    def imported(self) -> str:
+        """The modules that a plan imports, as `python -X importtime` names them."""
+        done = subprocess.run(
+            [PYTHON, "-X", "importtime", QLOADER, "plan"], cwd=self.base, capture_output=True, text=True, check=True
+        )
+        names = [
+            line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")
+        ]
+        plain = [n for n in names if n and n != "imported package" and not n.startswith(("_frozen", "encodings"))]
+        return ",".join(dict.fromkeys(n for n in plain if _importable(n)))
+
+
+def _importable(name: str) -> bool:
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
+
+
+def no_change_git(base: Path, documents: int) -> Iterator[Row]:
+    """One commit moved on, with nothing in it that the source reads."""
+    story = Story(base, documents, kind="git")
+    story.settle()
+    count = 0
+
+    def plan() -> Run:
+        nonlocal count
+        count += 1
+        (base / "other.txt").write_text(str(count))
+        story.git("add", "other.txt")
+        story.git("commit", "-q", "-m", f"commit {count}")
+        return story.qloader("plan")
+
+    modules = story.imported()
+    ours, floor, ratio = in_turn(plan, lambda: run_process([PYTHON, FLOORS, "imports", modules]), TIMES)
+    what = f"no-change plan, git, {documents:,} files, one commit on / a process that imports the same modules"
+    yield row(what, ours, floor, ratio, 2.5)
+
+
+def no_change_files(base: Path, documents: int) -> Iterator[Row]:
+    """Nothing touched."""
+    story = Story(base, documents)
+    story.settle()
+    modules = story.imported()
+    ours, floor, ratio = in_turn(
+        lambda: story.qloader("plan"),
+        lambda: run_process([PYTHON, FLOORS, "walk", str(story.docs), modules]),
+        TIMES,
+    )
+    what = (
+        f"no-change plan, files, {documents:,} files / os.scandir and stat in a process that imports the same modules"
+    )
+    yield row(what, ours, floor, ratio, 2)
+
+
+def first_plan(base: Path, documents: int) -> Iterator[Row]:
+    """Read, normalise, hash, chunk, write the plan; against a loop that reads, hashes and chunks."""
+    story = Story(base, documents)
+    megabytes = story.bytes / 1e6
+
+    def plan() -> Run:
+        story.forget()
+        return story.qloader("plan", "-o", "plan.json")
+
+    for name, floor_name in (("the same chunker", "load_ours"), ("semantic-text-splitter alone", "load_library")):
+        ours, floor, ratio = in_turn(
+            plan, lambda floor_name=floor_name: run_process([PYTHON, FLOORS, floor_name, str(story.docs)]), 3
+        )
+        yield row(f"first plan, {documents:,} documents, {megabytes:.0f} MB / a loop with {name}", ours, floor, ratio, 1.3,
+                  memory_limit=400)  # fmt: skip
+
+
+def first_load(base: Path, documents: int) -> Iterator[Row]:
+    """Points a second of a whole apply, against a loop that upserts the same points."""
+    story = Story(base, documents)
+
+    def apply() -> Run:
+        story.forget()
+        story.qloader("plan", "-o", "plan.json")
+        return story.qloader("apply", "plan.json")
+
+    apply()
+    dump = base / "points.pickle"
+    run_process([PYTHON, FLOORS, "dump", str(story.config), str(dump)])
+    target = base / "bare"
+
+    def bare() -> Run:
+        shutil.rmtree(target, ignore_errors=True)
+        return run_process([PYTHON, FLOORS, "upsert", str(dump), str(target)])
+
+    ours, floor, _ = in_turn(apply, bare, 3)
+    seconds, points = (float(part) for part in (target / "seconds").read_text().split())
+    share = seconds / ours.seconds
+    yield Row(
+        f"first load, embedded, {documents:,} documents, {points:,.0f} points / a bare upsert loop of the same points",
+        f"{points / ours.seconds:,.0f} points/s",
+        f"{points / seconds:,.0f} points/s",
+        share,
+        ">= 0.6 of its rate",
+        share >= 0.6,
+        f"{ours.memory:.0f} MB",
+    )
+
+
+def diff_of_a_million(base: Path, documents: int) -> Iterator[Row]:
+    """The diff alone: a million rows on both sides, 2,000 of them different."""
+    base.mkdir(parents=True, exist_ok=True)
+    cache, state = base / "cache.db", base / "state.db"
+    run_process([PYTHON, FLOORS, "million", str(cache), str(state), str(documents)])
+    ours, floor, ratio = in_turn(
+        lambda: run_process([PYTHON, FLOORS, "diff", str(cache), str(state)]),
+        lambda: run_process([PYTHON, FLOORS, "join", str(cache), str(state)]),
+        3,
+    )
+    what = f"diff of {documents:,} documents, 2,000 changed / the bare DuckDB join"
+    yield row(what, ours, floor, ratio, 3, memory_limit=600)
+
+
+def start_up(base: Path, documents: int) -> Iterator[Row]:
+    """`--version` and `--help` against importing typer."""
+    for option in ("--version", "--help"):
+        ours, floor, ratio = in_turn(
+            lambda option=option: run_process([QLOADER, option]), lambda: run_process([PYTHON, "-c", "import typer"]), 9
+        )
+        yield row(f"qloader {option} / python -c 'import typer'", ours, floor, ratio, 2)
+
+
+BENCHES: dict[str, tuple[Callable[[Path, int], Iterator[Row]], int]] = {
+    "no-change-git": (no_change_git, 10_000),
+    "no-change-files": (no_change_files, 10_000),
+    "first-plan": (first_plan, 10_000),
+    "first-load": (first_load, 10_000),
+    "diff": (diff_of_a_million, 1_000_000),
+    "start-up": (start_up, 0),
+}
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder on the same disk as the repository, removed afterwards."""
+    (HERE / ".work").mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=HERE / ".work"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return (
+        f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}; {libraries}"
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as Markdown."""
+    lines = ["| what / floor | ours | floor | ratio | target | met | peak memory |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        f"| {r.what} | {r.ours} | {r.floor} | {r.ratio:.2f} | {r.target} | {'yes' if r.met else '**no**'} | {r.memory} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+
+
+def main() -> None:
+    """Runs what was asked for and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
+    parser.add_argument("--only", action="append", choices=BENCHES)
+    parser.add_argument("--documents", type=int, help="in place of each bench's own number")
+    chosen = parser.parse_args()
+    rows: list[Row] = []
+    for name in chosen.only or BENCHES:
+        bench, documents = BENCHES[name]
+        print(f"{name} …", file=sys.stderr, flush=True)
+        with work_folder() as folder:
+            for line in bench(folder / "story", chosen.documents or documents):
+                rows.append(line)
+                print(f"  {line.what}: {line.ours} / {line.floor} = {line.ratio:.2f} ({line.target}, "
+                      f"{'met' if line.met else 'missed'}), {line.memory}", file=sys.stderr, flush=True)  # fmt: skip
+    text = f"Measured on {machine()}, by `make bench`.\n\n{table(rows)}\n"
+    print(text)
+    if chosen.write:
+        page = chosen.write.read_text(encoding="utf-8")
+        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+        chosen.write.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

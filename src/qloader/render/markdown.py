@@ -1,0 +1,199 @@
+"""A plan as a comment on a pull request: GitHub-flavoured Markdown, never longer than a comment may be.
+
+Whatever others chose (ids, names, messages) stands in code: in fenced blocks, where a line always begins with
+our sign and so cannot close the fence, or in code spans fenced by more backticks than they hold. There no HTML,
+link, mention or table in a name means anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
+from typing import TYPE_CHECKING
+
+from qloader.render.wording import (
+    FOLD,
+    SIGNS,
+    column_width,
+    count_actions,
+    count_documents,
+    describe_change,
+    explain_index_action,
+    list_counts,
+    pad_name,
+    plan_line,
+    printable,
+    short_revision,
+    shown_warnings,
+)
+
+if TYPE_CHECKING:
+    from qloader.planning.plan import Action, Change, Plan, PlanHeader, SourceSummary
+
+LIMIT = 60_000
+"""Characters at most: GitHub refuses comments beyond 65,536, and whoever posts one may add words of their own."""
+
+ID_CHARACTERS = 160
+"""Longer ids lose their middle."""
+
+_NOTES = 12_000
+"""Characters at most for all warnings."""
+
+_NAMES = 3_000
+"""Characters at most for a list of source names."""
+
+_FRAME = 1_000
+"""What a source's heading, fences and counts take at most, beside its list."""
+
+_SMALLEST_SECTION = 2 * _FRAME
+"""A source gets at least this much; with less left, the sources to come are only counted."""
+
+_TICKS = re.compile("`+")
+
+
+def render_markdown(plan: Plan) -> Iterator[str]:
+    """A plan as Markdown, in one pass over its changes.
+
+    Args:
+        plan: The plan; its changes are in a plan's order.
+
+    Yields:
+        Whole lines with their line ends, `LIMIT` characters in all at most. The totals come first and are
+        always there; what does not fit is counted by action.
+    """
+    header = plan.header
+    head, foot = _head(header), _foot(header)
+    yield from head
+    left = LIMIT - _NAMES - _FRAME - sum(map(len, (*head, *foot)))
+    unseen = {source.name: source for source in header.sources}
+    rest: Counter[Action] = Counter()
+    unlisted = 0
+    for name, changes in groupby(plan.changes(), key=lambda change: change.source):
+        source = unseen.pop(name, None)
+        if left < _SMALLEST_SECTION:
+            unlisted += 1
+            rest += count_actions(changes)
+            continue
+        # The last source may use all that is left; before it, each leaves most of it to others.
+        share = max(left // min(len(unseen) + 1, 3), _SMALLEST_SECTION)
+        section = _section(name, source, changes, share - _FRAME)
+        left -= sum(map(len, section))
+        yield from section
+    if unlisted:
+        sources = "source" if unlisted == 1 else "sources"
+        yield f"… and {unlisted:,} more {sources}, not shown: {list_counts(rest)}.\n\n"
+    if not header.is_empty:
+        yield from _list_unchanged([source for source in header.sources if source.name in unseen])
+    yield from foot
+
+
+def _head(header: PlanHeader) -> list[str]:
+    index = header.index
+    lines = [
+        f"### {plan_line(header.summary, index.action)}\n\n",
+        f"{_code(header.name)}: collection {_code(index.collection)} at {_code(index.location)}\n\n",
+    ]
+    if sentence := explain_index_action(header, _code):
+        lines.append(f"{'⚠️ ' if index.action == 'replace' else ''}{sentence}\n\n")
+    return lines + _list_warnings(header)
+
+
+def _list_warnings(header: PlanHeader) -> list[str]:
+    lines = []
+    if header.allowed_deletes:
+        names = _join_within(map(_code, header.allowed_deletes), len(header.allowed_deletes))
+        lines.append(f"- ⚠️ deletes allowed past the guards: {names}\n")
+    left = _NOTES
+    warnings = shown_warnings(header)
+    for number, warning in enumerate(warnings):
+        line = f"- ⚠️ {_code(warning.source)}: {_code(warning.message, 500)}\n"
+        left -= len(line)
+        if left < 0:
+            lines.append(f"- … and {len(warnings) - number:,} more warnings, not shown\n")
+            break
+        lines.append(line)
+    return [*lines, "\n"] if lines else []
+
+
+def _section(name: str, source: SourceSummary | None, changes: Iterator[Change], room: int) -> list[str]:
+    """One source: its first changes in the open, more of them folded, the rest counted.
+
+    Args:
+        name: The source's name.
+        source: What the header says of it.
+        changes: Its changes.
+        room: Characters for the lists of changes.
+    """
+    first = list(islice(changes, FOLD))
+    width = column_width(describe_change(change, characters=ID_CHARACTERS) for change in first)
+    listed: list[tuple[Action, str]] = []
+    hidden: Counter[Action] = Counter()
+    for change in chain(first, changes):
+        line = describe_change(change, characters=ID_CHARACTERS)
+        text = f"{SIGNS[line.action]} {pad_name(line, width)}{line.detail}\n"
+        room -= len(text)
+        if room < 0:
+            hidden[change.action] += 1
+            break
+        listed.append((change.action, text))
+    hidden += count_actions(changes)
+    folded = hidden + Counter(action for action, _ in listed[FOLD:])
+    section = [f"#### {_head_source(name, source)}\n\n", *_fence(text for _, text in listed[:FOLD])]
+    if len(listed) > FOLD:
+        section.append(f"<details><summary>{folded.total():,} more: {list_counts(folded)}</summary>\n\n")
+        section.extend(_fence(text for _, text in listed[FOLD:]))
+    if hidden:
+        section.append(f"… and {hidden.total():,} more, not shown: {list_counts(hidden)}.\n\n")
+    if len(listed) > FOLD:
+        section.append("</details>\n\n")
+    return section
+
+
+def _head_source(name: str, source: SourceSummary | None) -> str:
+    if source is None:
+        return _code(name)
+    revision = short_revision(source)
+    place = f"{_code(source.type)} at {_code(revision)}" if revision else _code(source.type)
+    incomplete = "" if source.complete else " ⚠️ incomplete: nothing is deleted"
+    return f"{_code(name)} ({place}, {count_documents(source.documents)}){incomplete}"
+
+
+def _fence(lines: Iterable[str]) -> Iterator[str]:
+    yield "```diff\n"
+    yield from lines
+    yield "```\n\n"
+
+
+def _list_unchanged(sources: Sequence[SourceSummary]) -> Iterator[str]:
+    if sources:
+        names = (f"{_code(source.name)} ({count_documents(source.documents)})" for source in sources)
+        yield f"No changes in {_join_within(names, len(sources))}.\n\n"
+
+
+def _foot(header: PlanHeader) -> list[str]:
+    base = header.base
+    rests = f"Rests on serial {base.serial} of lineage {_code(base.lineage)}." if base.lineage else "A first plan."
+    digest = f" Digest {_code(header.digest)}." if header.digest else ""
+    return [f"<sub>{rests}{digest}</sub>\n"]
+
+
+def _join_within(names: Iterable[str], count: int) -> str:
+    """Names with commas, as many as `_NAMES` characters hold, and how many more of `count` there are."""
+    shown: list[str] = []
+    room = _NAMES
+    for name in names:
+        room -= len(name) + 2
+        if room < 0:
+            return f"{', '.join(shown)} and {count - len(shown):,} more"
+        shown.append(name)
+    return ", ".join(shown)
+
+
+def _code(text: str, characters: int = 100) -> str:
+    """A code span that holds any text: nothing in it is Markdown, HTML, a link or a mention."""
+    shown = printable(text, characters=characters) or "(empty)"
+    ticks = "`" * (max(map(len, _TICKS.findall(shown)), default=0) + 1)
+    needs_space = shown.startswith(("`", " ")) or shown.endswith(("`", " "))
+    return f"{ticks} {shown} {ticks}" if needs_space else f"{ticks}{shown}{ticks}"

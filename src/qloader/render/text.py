@@ -1,0 +1,174 @@
+"""A plan as a person reads it in a terminal or a log: like a code review, the totals last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import groupby, islice
+from typing import IO, TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from qloader.planning.plan import ACTIONS
+from qloader.render.escape import escape_controls
+from qloader.render.wording import (
+    FOLD,
+    SIGNS,
+    ChangeLine,
+    applied_line,
+    column_width,
+    count_actions,
+    count_documents,
+    describe_change,
+    explain_index_action,
+    pad_name,
+    plan_line,
+    short_revision,
+    shown_warnings,
+    wrap_words,
+)
+
+if TYPE_CHECKING:
+    from qloader.planning.plan import Action, Change, Plan, PlanHeader, SourceSummary
+
+__all__ = ["applied_line", "make_console", "plan_line", "render_plan"]
+
+COLOURS: Mapping[Action, str] = {
+    "create": "green",
+    "update": "yellow",
+    "move": "cyan",
+    "delete": "red",
+    "repair": "magenta",
+}
+
+_PIPED_WIDTH = 100_000
+_PIPED_HEIGHT = 50  # never matters, but without it rich asks the environment for both
+_PAGE = 200
+"""Lines that are aligned and printed together, so that a million changes need the memory of this many."""
+
+
+def make_console(file: IO[str]) -> Console:
+    """A console for people.
+
+    Args:
+        file: On a terminal: colours (unless NO_COLOR is set) and its width. Elsewhere: plain text without any
+            line ends but ours, so that logs can be searched.
+    """
+    is_terminal = file.isatty()
+    return Console(
+        file=file,
+        width=None if is_terminal else _PIPED_WIDTH,
+        height=None if is_terminal else _PIPED_HEIGHT,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def render_plan(plan: Plan, console: Console, fold: int = FOLD) -> None:
+    """Prints a plan, in one pass over its changes.
+
+    Args:
+        plan: The plan; its changes are in a plan's order.
+        console: Where to.
+        fold: Changes of a source that are printed before the rest is folded into a count.
+    """
+    header = plan.header
+    if not header.is_empty:
+        _print_title(header, console)
+    unchanged = {source.name: source for source in header.sources}
+    for name, changes in groupby(plan.changes(), key=lambda change: change.source):
+        console.print()
+        console.print(_head_source(name, unchanged.pop(name, None)), soft_wrap=True)
+        _print_changes(changes, console, fold)
+    if not header.is_empty:
+        _print_unchanged([source for source in header.sources if source.name in unchanged], console)
+        console.print()
+    if _print_notes(header, console):
+        console.print()
+    console.print(Text(plan_line(header.summary, header.index.action), "bold"), soft_wrap=True)
+
+
+def _print_title(header: PlanHeader, console: Console) -> None:
+    index = header.index
+    where = f"collection {index.collection} at {index.location}"
+    base = f"serial {header.base.serial}" if header.base.lineage else "nothing applied yet"
+    title = Text.assemble((f"{escape_controls(header.name)}  ", "bold"), f"{escape_controls(where)}, {base}")
+    console.print(title, soft_wrap=True)
+
+
+def _head_source(name: str, source: SourceSummary | None) -> Text:
+    head = Text.assemble((escape_controls(name), "bold"))
+    if source is None:
+        return head
+    revision = short_revision(source)
+    kind = escape_controls(source.type) + (f" {revision}" if revision else "")
+    head.append("  ").append(f"{kind}, {count_documents(source.documents)}", "dim")
+    if not source.complete:
+        head.append("  ").append("incomplete: nothing is deleted", "yellow")
+    return head
+
+
+def _print_changes(changes: Iterator[Change], console: Console, fold: int) -> None:
+    width, left = 0, fold
+    while page := [describe_change(change) for change in islice(changes, min(left, _PAGE))]:
+        width = column_width(page, width)
+        _print_page(page, width, console)
+        left -= len(page)
+    more = count_actions(changes)
+    if more:
+        console.print(_fold(more), soft_wrap=True)
+
+
+def _print_page(page: list[ChangeLine], width: int, console: Console) -> None:
+    if console.color_system is None:
+        # Three times as fast as coloured lines, for a million of them (`--all`) into a file.
+        lines = (f"  {SIGNS[line.action]} {pad_name(line, width)}{line.detail}" for line in page)
+        console.out("\n".join(lines), highlight=False)
+    else:
+        console.print(Text("\n").join(_text_of(line, width) for line in page), soft_wrap=True)
+
+
+def _text_of(line: ChangeLine, width: int) -> Text:
+    colour = COLOURS[line.action]
+    text = Text.assemble("  ", (f"{SIGNS[line.action]} ", f"bold {colour}"), pad_name(line, width))
+    return text.append(line.detail, "dim") if line.detail else text
+
+
+def _fold(more: Counter[Action]) -> Text:
+    """What was folded, by action and in its colour, so that no delete hides in it."""
+    text = Text.assemble("  ", (f"… and {more.total():,} more: ", "dim"))
+    counts = [Text(f"{more[action]:,} to {action}", f"bold {COLOURS[action]}") for action in ACTIONS if more[action]]
+    return text.append_text(Text(", ").join(counts)).append(" (use --all)", "dim")
+
+
+def _print_unchanged(sources: list[SourceSummary], console: Console) -> None:
+    if sources:
+        names = ", ".join(f"{source.name} ({count_documents(source.documents)})" for source in sources)
+        console.print()
+        _print_sentence("", f"No changes in {names}.", "dim", console)
+
+
+def _print_notes(header: PlanHeader, console: Console) -> bool:
+    """Prints what a reviewer should know before the totals.
+
+    Returns:
+        Whether there was anything.
+    """
+    notes = [("Warning: ", f"{warning.source}: {warning.message}", "yellow") for warning in shown_warnings(header)]
+    if header.allowed_deletes:
+        notes.append(("Warning: ", f"deletes allowed past the guards: {', '.join(header.allowed_deletes)}", "yellow"))
+    if sentence := explain_index_action(header):
+        notes.append(("", sentence, "cyan" if header.index.action == "create" else "yellow"))
+    for label, text, colour in notes:
+        _print_sentence(label, text, colour, console)
+    return bool(notes)
+
+
+def _print_sentence(label: str, sentence: str, style: str, console: Console) -> None:
+    lines = wrap_words(label + escape_controls(sentence), console.width, "  ")
+    text = Text("\n".join(lines), style)
+    text.stylize("bold", 0, len(label))
+    console.print(text, soft_wrap=True)

@@ -1,0 +1,208 @@
+"""What a plan says, in words: the same in a terminal, in Markdown and in a picture. Plain text only."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from qloader.planning.plan import ACTIONS, Action, Change, IndexAction, PlanHeader, PlanWarning, SourceSummary, Summary
+from qloader.render.escape import escape_controls
+
+FOLD = 20
+"""Changes of one source that are shown before the rest is folded into a count."""
+
+SIGNS: Mapping[Action, str] = {"create": "+", "update": "~", "move": ">", "delete": "-", "repair": "!"}
+
+NO_CHANGES = "No changes. The index matches the sources."
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_USUAL_DELETE = "gone from the source"
+_WIDEST_COLUMN = 60
+"""Longer names are not waited for: their details follow them directly."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLine:
+    """One change as a reviewer reads it; nothing in it is hidden or breaks the line.
+
+    Attributes:
+        action: What is done.
+        name: The id; for a move `old -> new`.
+        detail: Chunks to embed, or why; may be empty.
+    """
+
+    action: Action
+    name: str
+    detail: str
+
+
+def describe_change(change: Change, *, characters: int | None = None) -> ChangeLine:
+    """A change in words.
+
+    Args:
+        change: The change.
+        characters: How long a text may get before its middle is left out; None shows it whole.
+    """
+    name = printable_id(change.id, characters=characters)
+    if change.from_id is not None:
+        name = f"{printable_id(change.from_id, characters=characters)} -> {name}"
+    detail = _detail(change)
+    shown = escape_controls(detail) if characters is None else printable(detail, characters=characters)
+    return ChangeLine(change.action, name, shown)
+
+
+def plan_line(summary: Summary, index_action: IndexAction = "none") -> str:
+    """The last line of a plan, word for word what scripts look for: numbers have no separators.
+
+    Args:
+        summary: The plan's totals.
+        index_action: With `create` or `replace` an apply has something to do even without a document.
+    """
+    if not summary.changes and index_action == "none":
+        return NO_CHANGES
+    repair = f", {summary.repair} to repair" if summary.repair else ""
+    chunks = f"{summary.chunks_embed} chunk{'' if summary.chunks_embed == 1 else 's'} to embed"
+    return (
+        f"Plan: {summary.create} to create, {summary.update} to update, {summary.move} to move, "
+        f"{summary.delete} to delete{repair} ({chunks})."
+    )
+
+
+def applied_line(*, created: int, updated: int, moved: int, deleted: int, repaired: int) -> str:
+    """The last line of an apply, word for word what scripts look for."""
+    repair = f", {repaired} repaired" if repaired else ""
+    return f"Apply complete: {created} created, {updated} updated, {moved} moved, {deleted} deleted{repair}."
+
+
+def list_counts(counts: Mapping[Action, int]) -> str:
+    """Counts by action in the order of the totals, e.g. `900 to create, 80 to delete`."""
+    return ", ".join(f"{counts[action]:,} to {action}" for action in ACTIONS if counts.get(action))
+
+
+def count_documents(number: int) -> str:
+    """`1 document`, `1,234 documents`."""
+    return f"{number:,} document{'' if number == 1 else 's'}"
+
+
+def count_chunks(number: int) -> str:
+    """`1 chunk`, `14 chunks`."""
+    return f"{number:,} chunk{'' if number == 1 else 's'}"
+
+
+def count_actions(changes: Iterable[Change]) -> Counter[Action]:
+    """How many changes there are by action; reads them all, holds none."""
+    counts: Counter[Action] = Counter()
+    for change in changes:
+        counts[change.action] += 1
+    return counts
+
+
+def short_revision(source: SourceSummary) -> str:
+    """A source's revision for people: twelve digits of a commit, others as they are; empty where there is none."""
+    revision = source.revision or ""
+    return revision[:12] if _COMMIT.fullmatch(revision) else printable(revision, characters=40)
+
+
+def explain_index_action(header: PlanHeader, quote: Callable[[str], str] = escape_controls) -> str:
+    """What `index.action` means, as a sentence; empty for `none`.
+
+    Args:
+        header: The plan's header.
+        quote: Makes the collection's name safe to show.
+    """
+    collection = quote(header.index.collection)
+    match header.index.action:
+        case "create":
+            return f"The apply creates the collection {collection} first."
+        case "replace":
+            return (
+                f"The pipeline (chunking or embedding) changed: the apply replaces everything in the collection "
+                f"{collection}, document by document."
+            )
+        case "none":
+            return ""
+
+
+def shown_warnings(header: PlanHeader) -> list[PlanWarning]:
+    """The warnings, without those that only repeat `allowed_deletes`, which is shown as one line."""
+    allowed = set(header.allowed_deletes)
+    return [w for w in header.warnings if w.kind != "deletes allowed" or w.source not in allowed]
+
+
+def printable(text: str, *, characters: int) -> str:
+    """Text on one line with nothing hidden, its middle left out where it is longer than `characters`."""
+    if len(text) > 2 * characters:
+        # Escaping never shortens, so these are all that can be shown of it; the rest may be megabytes.
+        text = text[:characters] + text[-characters:]
+    shown = escape_controls(text)
+    if len(shown) <= characters:
+        return shown
+    tail = characters // 3
+    # Escaped again, since a cut may leave half an emoji.
+    return escape_controls(f"{shown[: characters - tail - 1]}…{shown[-tail:]}")
+
+
+def printable_id(document_id: str, *, characters: int | None = None) -> str:
+    """An id on one line with nothing hidden; in quotes where its spaces or arrows could be taken for ours."""
+    shown = escape_controls(document_id) if characters is None else printable(document_id, characters=characters)
+    is_odd = not shown or shown != shown.strip() or "  " in shown or " -> " in shown
+    return f'"{shown}"' if is_odd else shown
+
+
+def wrap_words(text: str, width: int, indent: str) -> list[str]:
+    """Lines of a sentence that is broken between words only, so that a path in it can be copied.
+
+    Not rich's wrapping: that cuts what is longer than the terminal is wide.
+
+    Args:
+        text: One line, with nothing hidden.
+        width: Columns; a longer word stands out.
+        indent: Begins each line but the first.
+    """
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def column_width(lines: Iterable[ChangeLine], at_least: int = 0) -> int:
+    """How wide the names' column is, in cells: as the longest name that has a detail, within reason.
+
+    Args:
+        lines: The lines that stand together.
+        at_least: The width that lines above them have.
+    """
+    widths = (cell_len(line.name) for line in lines if line.detail)
+    return max((width for width in (at_least, *widths) if width <= _WIDEST_COLUMN), default=0)
+
+
+def pad_name(line: ChangeLine, width: int) -> str:
+    """A line's name, and the space up to its detail; a line without a detail ends with its name."""
+    return line.name + " " * max(width - cell_len(line.name), 0) + "  " if line.detail else line.name
+
+
+def _detail(change: Change) -> str:
+    chunks = change.chunks
+    share = f"{chunks.add:,} of {count_chunks(chunks.add + chunks.keep)}"
+    match change.action:
+        case "create":
+            return count_chunks(chunks.add)
+        case "update":
+            return _describe_update(change, share)
+        case "move":
+            return share if chunks.add else ""
+        case "delete":
+            return "" if change.reason == _USUAL_DELETE else change.reason
+        case "repair":
+            return f"{change.reason}, {share}" if chunks.add else change.reason
+
+
+def _describe_update(change: Change, share: str) -> str:
+    before, after, chunks = change.before, change.after, change.chunks
+    is_relabelled = before is not None and after is not None and before.metadata != after.metadata
+    if before is not None and after is not None and before.content == after.content and not chunks.add + chunks.remove:
+        return "metadata" if is_relabelled else change.reason
+    removed = f", {chunks.remove:,} to remove" if chunks.remove and not chunks.add else ""
+    return share + removed + (", metadata" if is_relabelled else "")
