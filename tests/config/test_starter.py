@@ -13,7 +13,7 @@ from qloader.config.models import DEFAULT_INCLUDE
 from qloader.config.starter import ignore_state_folder, inspect_folder, starter_text, write_starter
 from qloader.errors import ConfigError
 from qloader.sources.registry import open_source
-from sources.git_builder import Builder
+from support.git_builder import Builder
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 from datetime import UTC, datetime
 
 import pytest
-from git_builder import START, Builder, Link
 
 from qloader.sources.git import GitSettings, GitSource
+from support.git_builder import START, Builder, Link
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import sys
 import threading
 
 import pytest
-from git_builder import Builder, http_server
 
 from qloader.errors import ConfigError, SourceError
 from qloader.sources.git import GitSettings, GitSource
 from qloader.sources.git_remote import is_remote, parse_remote
+from support.git_builder import Builder, http_server
 
 TOKEN = "s3cr3t/tok+en"
 

@@ -5,12 +5,12 @@ import sys
 import unicodedata
 
 import pytest
-from git_builder import Builder, Link, Submodule
 
 from qloader.documents.document import Document
 from qloader.documents.hashing import blob_id
 from qloader.errors import SourceError
 from qloader.sources.git import GitSettings, GitSource
+from support.git_builder import Builder, Link, Submodule
 
 
 def source(url, *, include=("*.md",), cache=None, base=None, **more):

@@ -326,10 +326,22 @@ class BatchConfig(_Section):
     retry_delay: Delay = Field(default=1.0, description="How long to wait before the first retry.")
 
 
+class ParallelConfig(_Section):
+    """What is done side by side."""
+
+    max_workers: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Processes that read, hash and chunk documents, at most; never more than there are cores.",
+    )
+
+
 class IngestionConfig(_Section):
     """How documents get in."""
 
     batch: BatchConfig = Field(default_factory=BatchConfig, description="See below.")
+    parallel: ParallelConfig = Field(default_factory=ParallelConfig, description="See below.")
 
 
 class Config(_Section):

@@ -8,24 +8,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple
 
 from xxhash import xxh3_128
 
-from qloader.documents.document import SKIP_REASONS, Document, Skipped
-from qloader.documents.hashing import (
-    EMPTY_ROOT,
-    add_to_root,
-    chunk_hash,
-    content_hash,
-    entry_hash,
-    fingerprint,
-    metadata_hash,
-)
+from qloader.documents.document import FAILURES, SKIP_REASONS, Skipped
+from qloader.documents.hashing import EMPTY_ROOT, add_to_root, entry_hash, fingerprint
 from qloader.manifest.cache import Cache, CachedSnapshot
-from qloader.manifest.manifest import Manifest, PlannedChunk, pack_chunks
+from qloader.manifest.manifest import Manifest
+from qloader.manifest.observing import Observation, Read, SplitText, Wanted, read_here
 from qloader.sources.protocol import Item, Listing, Source
 
 HELD_IN_MEMORY = 100_000
@@ -34,14 +27,6 @@ HELD_IN_MEMORY = 100_000
 ROWS_A_COMMIT = 2_000
 EXAMPLES = 3
 PROBLEMS_NAMED = 20
-
-
-class SplitText(Protocol):
-    """Cuts a text into the texts of its chunks."""
-
-    def __call__(self, document: Document) -> Iterable[str]:
-        """The chunk texts of a document, in their order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +38,12 @@ class Chunking:
 
 
 def take_snapshot(
-    source: Source, cache: Cache, chunking: Chunking, *, advance: Callable[[int], None] = lambda _: None
+    source: Source,
+    cache: Cache,
+    chunking: Chunking,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+    reader: Callable[[int], Read | None] = lambda _: None,
 ) -> Manifest:
     """Brings the cache's entries of a source up to date and returns the manifest.
 
@@ -62,6 +52,7 @@ def take_snapshot(
         cache: Where its entries lie.
         chunking: How its documents are chunked, for the chunk counts of a plan.
         advance: Called with the number of documents read, for progress.
+        reader: Who reads so many documents, if not this process.
 
     Raises:
         SourceError: The source cannot be listed.
@@ -84,7 +75,7 @@ def take_snapshot(
                 cache.save_snapshot(source.name, snapshot)
         return _manifest(source, snapshot)
 
-    snapshot = _Reading(source, cache, chunking, listed, previous, advance).run(selection, proof)
+    snapshot = _Reading(source, cache, chunking, listed, previous, advance, reader).run(selection, proof)
     return _manifest(source, snapshot)
 
 
@@ -129,6 +120,15 @@ class _Listed:
         self._items.clear()
 
 
+class _Before(NamedTuple):
+    """A document to be read: its new token, and what the cache held of it."""
+
+    token: str
+    content: bytes | None
+    metadata: bytes | None
+    chunks: bytes | None
+
+
 class _Reading:
     """Tier 3 for one source: reads what the tokens do not vouch for and rewrites just those rows."""
 
@@ -140,6 +140,7 @@ class _Reading:
         listed: _Listed,
         previous: CachedSnapshot | None,
         advance: Callable[[int], None],
+        reader: Callable[[int], Read | None],
     ) -> None:
         self._source = source
         self._cache = cache
@@ -148,8 +149,9 @@ class _Reading:
         self._listed = listed
         self._previous = previous
         self._advance = advance
+        self._reader = reader
         self._root_delta: list[int] = []
-        self._problems: list[str] = []
+        self._failures: list[tuple[str, str]] = []
 
     def run(self, selection: str, proof: str | None) -> CachedSnapshot:
         source, listing = self._source.name, self._listed.listing
@@ -160,9 +162,9 @@ class _Reading:
             self._drop_vanished()
             wanted = self._find_wanted()
         if wanted:
-            self._read_wanted()
+            self._read_wanted(wanted)
         with self._cache.transaction():
-            problems = (*listing.problems, *self._problems)
+            problems = (*listing.problems, *self._problems())
             documents, size = self._connection.execute(
                 "SELECT count(*), coalesce(sum(bytes), 0) FROM entry WHERE source = ? AND content IS NOT NULL",
                 (source,),
@@ -198,27 +200,29 @@ class _Reading:
     def _find_wanted(self) -> int:
         self._connection.execute("DROP TABLE IF EXISTS temp.wanted")
         self._connection.execute(
-            "CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, id TEXT NOT NULL, token TEXT NOT NULL)"
+            "CREATE TEMP TABLE wanted "
+            "(n INTEGER PRIMARY KEY, id TEXT NOT NULL, token TEXT NOT NULL, content BLOB, metadata BLOB, chunks BLOB)"
         )
         return self._connection.execute(
-            "INSERT INTO temp.wanted (id, token) SELECT l.id, l.token FROM temp.listed l "
+            "INSERT INTO temp.wanted (id, token, content, metadata, chunks) "
+            "SELECT l.id, l.token, e.content, e.metadata, e.chunks FROM temp.listed l "
             "LEFT JOIN entry e ON e.source = ? AND e.id = l.id "
             "WHERE e.id IS NULL OR e.token <> l.token OR l.token = '' ORDER BY l.id",
             (self._source.name,),
         ).rowcount
 
-    def _read_wanted(self) -> None:
-        split = self._chunking.splitter()
-        tokens: dict[str, str] = {}
+    def _read_wanted(self, count: int) -> None:
+        read = self._reader(count) or read_here(self._source, self._chunking.splitter)
+        before: dict[str, _Before] = {}
 
-        def ids() -> Iterator[str]:
-            for document_id, token in self._pages():
-                tokens[document_id] = token
-                yield document_id
+        def wanted() -> Iterator[Wanted]:
+            for document_id, token, content, metadata, chunks in self._pages():
+                before[document_id] = _Before(token, content, metadata, chunks)
+                yield Wanted(document_id, content)
 
         rows: list[tuple[object, ...]] = []
-        for result in self._source.fetch(ids(), revision=self._listed.listing.revision):
-            row = self._row(result, tokens.pop(result.id), split)
+        for observation in read(wanted(), self._listed.listing.revision):
+            row = self._row(observation, before.pop(observation.id))
             self._advance(1)
             if row is not None:
                 rows.append(row)
@@ -235,41 +239,37 @@ class _Reading:
                 rows,
             )
 
-    def _pages(self) -> Iterator[tuple[str, str]]:
+    def _pages(self) -> Iterator[tuple[str, str, bytes | None, bytes | None, bytes | None]]:
         last = 0
         while page := self._connection.execute(
-            "SELECT n, id, token FROM temp.wanted WHERE n > ? ORDER BY n LIMIT 1000", (last,)
+            "SELECT n, id, token, content, metadata, chunks FROM temp.wanted WHERE n > ? ORDER BY n LIMIT 1000", (last,)
         ).fetchall():
-            for _, document_id, token in page:
-                yield document_id, token
+            for row in page:
+                yield row[1:]
             last = page[-1][0]
 
-    def _row(self, result: Document | Skipped, token: str, split: SplitText) -> tuple[object, ...] | None:
+    def _row(self, seen: Observation, before: _Before) -> tuple[object, ...] | None:
         source = self._source.name
-        old = self._connection.execute(
-            "SELECT content, metadata, chunks FROM entry WHERE source = ? AND id = ?", (source, result.id)
-        ).fetchone()
-        if old is not None and old[0] is not None:
-            self._root_delta.append(-entry_hash(result.id, old[0], old[1]))
-        if isinstance(result, Skipped):
-            if result.is_failure:
-                self._note_failure(result)
-                self._connection.execute("DELETE FROM entry WHERE source = ? AND id = ?", (source, result.id))
+        if before.content is not None and before.metadata is not None:
+            self._root_delta.append(-entry_hash(seen.id, before.content, before.metadata))
+        if seen.skip is not None:
+            if seen.skip in FAILURES:
+                self._failures.append((seen.id, f"{SKIP_REASONS[seen.skip]}{seen.detail and ': '}{seen.detail}"))
+                self._connection.execute("DELETE FROM entry WHERE source = ? AND id = ?", (source, seen.id))
                 return None
-            return source, result.id, token, result.reason, None, None, "", 0, b""
-        content = content_hash(result.text)
-        metadata = metadata_hash(result.title, result.uri, result.metadata)
-        self._root_delta.append(entry_hash(result.id, content, metadata))
-        if old is not None and old[0] == content:
-            chunks = old[2]
-        else:
-            chunks = pack_chunks(PlannedChunk(chunk_hash(text), len(text)) for text in split(result))
-        return source, result.id, token, None, content, metadata, result.revision, result.bytes, chunks
+            return source, seen.id, before.token, seen.skip, None, None, "", 0, b""
+        assert seen.content is not None
+        assert seen.metadata is not None
+        self._root_delta.append(entry_hash(seen.id, seen.content, seen.metadata))
+        chunks = before.chunks if seen.chunks is None else seen.chunks
+        return source, seen.id, before.token, None, seen.content, seen.metadata, seen.revision, seen.size, chunks
 
-    def _note_failure(self, skipped: Skipped) -> None:
-        if len(self._problems) < PROBLEMS_NAMED:
-            detail = f": {skipped.detail}" if skipped.detail else ""
-            self._problems.append(f"{skipped.id} {SKIP_REASONS[skipped.reason]}{detail}")
+    def _problems(self) -> Iterator[str]:
+        self._failures.sort()  # readers side by side fail in any order, and a plan has only one
+        for document_id, why in self._failures[:PROBLEMS_NAMED]:
+            yield f"{document_id} {why}"
+        if len(self._failures) > PROBLEMS_NAMED:
+            yield f"{len(self._failures) - PROBLEMS_NAMED:,} more documents could not be read"
 
     def _root(self) -> bytes:
         if self._previous is not None:

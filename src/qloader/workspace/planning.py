@@ -193,7 +193,8 @@ def _take_snapshots(settings: Settings, names: Sequence[str], cache: Cache, prog
     chunking = settings.chunking()
     for name in names:
         with progress.phase(f"snapshot {name}", None) as phase:
-            manifests.append(take_snapshot(settings.open_source(name), cache, chunking, advance=phase.advance))
+            source, reader = settings.open_source(name), settings.reader(name)
+            manifests.append(take_snapshot(source, cache, chunking, advance=phase.advance, reader=reader))
     return manifests
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from qloader.chunking.chunker import Chunker
     from qloader.embedding.protocol import Embedder
     from qloader.index.protocol import Index
+    from qloader.manifest.observing import Read
     from qloader.manifest.snapshot import Chunking
     from qloader.sources.protocol import Source
 
@@ -104,13 +106,40 @@ class Settings:
 
     def chunking(self) -> Chunking:
         """How a snapshot counts chunks."""
-        from qloader.manifest.snapshot import Chunking, SplitText
+        from qloader.manifest.observing import SplitText
+        from qloader.manifest.snapshot import Chunking
 
         def splitter() -> SplitText:
             chunker = self.chunker()
             return lambda document: [chunk.text for chunk in chunker.split(document.text, document.syntax)]
 
         return Chunking(fingerprint(self.pipeline.chunking), splitter)
+
+    def reader(self, name: str) -> Callable[[int], Read | None]:
+        """Who reads so many documents of a source: processes side by side, or None for this one."""
+
+        def choose(documents: int) -> Read | None:
+            from qloader.workspace.readers import ReaderSettings, count_readers, read_side_by_side
+
+            count = count_readers(self.config.ingestion.parallel.max_workers, documents)
+            if not count:
+                return None
+            # Without its secrets: what a token opens was fetched when the source was listed.
+            config = self.config.sources[name].model_dump(mode="json", exclude={"token"})
+            chunking = self.config.chunking
+            return read_side_by_side(
+                ReaderSettings(
+                    source=name,
+                    config=config,
+                    base=str(self.config.base),
+                    cache_dir=str(self.cache.parent / "sources"),
+                    max_chars=chunking.max_chars,
+                    overlap_chars=chunking.overlap_chars,
+                ),
+                count,
+            )
+
+        return choose
 
     def chunker(self) -> Chunker:
         """The chunker that apply and plan share."""
