@@ -1,4 +1,4 @@
-"""The floors: the least that each job can cost, as small programs of their own. `python bench/floors.py NAME ARGUMENTS`."""
+"""The floors: the least that each job can cost, as small programs: `python bench/floors.py NAME ARGUMENTS`."""
 
 from __future__ import annotations
 

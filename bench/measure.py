@@ -49,9 +49,7 @@ def run_process(command: Sequence[str], *, env: dict[str, str] | None = None, cw
             pass_fds=(write,),
             env=env,
             cwd=cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            check=False,
+            capture_output=True,
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr.decode()}")

@@ -27,7 +27,7 @@ from qloader.sources.protocol import Source
 from qloader.state.records import DocumentRecord, FailureRecord
 from qloader.state.store import StateStore
 
-POINTS_A_BATCH = 2_000
+POINTS_A_BATCH = 4_000
 """A batch ends when it would write more points than this, however few documents that is: it bounds memory."""
 
 CHARACTERS_A_BATCH = 16_000_000
