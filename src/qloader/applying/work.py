@@ -10,6 +10,7 @@ from typing import Any
 from qloader.chunking.chunker import Chunk
 from qloader.documents.document import Document
 from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash, point_ids
+from qloader.documents.payload import PayloadFacts, make_payload
 from qloader.planning.plan import Change
 from qloader.state.records import DocumentRecord, IntentRecord
 
@@ -105,8 +106,17 @@ def plan_write(
         pipeline=labels.pipeline,
         last_updated=_seconds(document.updated_at),
     )
+    facts = PayloadFacts(
+        source=change.source,
+        source_type=labels.source_type,
+        lineage=labels.lineage,
+        pipeline=labels.pipeline,
+        content=record.content,
+        metadata=record.metadata,
+        chunks=record.chunks,
+    )
     points = tuple(
-        NewPoint(point, digest, chunk.text, _payload(record, document, chunk, number, labels))
+        NewPoint(point, digest, chunk.text, make_payload(facts, document, chunk.text, chunk.headings, number))
         for number, (point, digest, chunk) in enumerate(zip(ids, hashes, chunks, strict=True))
     )
     old = _old_points(applied)
@@ -152,37 +162,6 @@ def _old_points(applied: Applied) -> dict[str, bytes]:
 
 def _unique(*points: bytes) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(points))
-
-
-def _payload(
-    record: DocumentRecord, document: Document, chunk: Chunk, number: int, labels: PointLabels
-) -> dict[str, Any]:
-    own: dict[str, Any] = {"lineage": labels.lineage, "chunk_hash": record.chunks[number].hex()}
-    if number == 0:
-        # All that a lost state needs to be rebuilt from the points alone.
-        own |= {
-            "content": record.content.hex(),
-            "metadata": record.metadata.hex(),
-            "revision": record.revision,
-            "bytes": record.size,
-            "chunks": len(record.chunks),
-            "pipeline": labels.pipeline,
-        }
-    payload: dict[str, Any] = {
-        "text": chunk.text,
-        "title": document.title,
-        "uri": document.uri,
-        "source": record.source,
-        "source_type": labels.source_type,
-        "document_id": record.id,
-        "chunk": number,
-        "updated_at": document.updated_at,
-        "metadata": dict(document.metadata),
-        "qloader": own,
-    }
-    if chunk.headings:
-        payload["headings"] = list(chunk.headings)
-    return payload
 
 
 def _seconds(timestamp: str | None) -> int | None:
