@@ -69,10 +69,10 @@ def join(cache: str, state: str) -> None:
 
     import duckdb
 
-    from qloader.planning.diff import _sqlite_extension
+    from qloader.joining import sqlite_extension
 
     connection = duckdb.connect(config={"threads": 2, "memory_limit": "512MB"})
-    connection.execute(f"LOAD '{_sqlite_extension(duckdb.__version__)}'")
+    connection.execute(f"LOAD '{sqlite_extension(duckdb.__version__)}'")
     connection.execute(f"ATTACH '{Path(cache)}' AS cache (TYPE sqlite, READ_ONLY)")
     connection.execute(f"ATTACH '{Path(state)}' AS state (TYPE sqlite, READ_ONLY)")
     connection.execute(

@@ -47,6 +47,10 @@ class StateVersionError(StateError):
     """The state was written by a newer qloader, or is no qloader state."""
 
 
+class StateOutdatedError(StateError):
+    """The state was written by an older qloader and has to be brought up to date before it can be read."""
+
+
 class GuardError(QloaderError):
     """A guard refused the plan before anything was written."""
 

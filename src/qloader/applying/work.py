@@ -9,7 +9,7 @@ from typing import Any
 
 from qloader.chunking.chunker import Chunk
 from qloader.documents.document import Document
-from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash, point_ids
+from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash, point_bytes, point_ids, point_text
 from qloader.documents.payload import PayloadFacts, make_payload
 from qloader.planning.plan import Change
 from qloader.state.records import DocumentRecord, IntentRecord
@@ -120,13 +120,13 @@ def plan_write(
         for number, (point, digest, chunk) in enumerate(zip(ids, hashes, chunks, strict=True))
     )
     old = _old_points(applied)
-    touched = {_to_text(point) for point in (*applied.intent, *applied.old_intent)}
+    touched = {point_text(point) for point in (*applied.intent, *applied.old_intent)}
     new_ids = set(ids)
     stale = tuple(dict.fromkeys(i for i in (*old, *sorted(touched)) if i not in new_ids))
     is_reusable = applied.before is not None and applied.before.pipeline in labels.reusable
     kept = frozenset(i for i in ids if i in old and i not in touched) if is_reusable else frozenset()
-    written = [_to_bytes(point) for point in ids if point not in kept]
-    removed = [_to_bytes(point) for point in old if point not in new_ids]
+    written = [point_bytes(point) for point in ids if point not in kept]
+    removed = [point_bytes(point) for point in old if point not in new_ids]
     if change.from_id is None:
         intents = [IntentRecord(change.source, change.id, _unique(*written, *removed, *applied.intent))]
         return Work(change, record, points, kept, stale=stale, intents=tuple(intents))
@@ -142,11 +142,11 @@ def plan_write(
 
 def plan_removal(change: Change, applied: Applied) -> Work:
     """The work for a document that is gone afterwards, or of which only an intent is left."""
-    points = _unique(*(_to_bytes(point) for point in _old_points(applied)), *applied.intent)
+    points = _unique(*(point_bytes(point) for point in _old_points(applied)), *applied.intent)
     return Work(
         change,
         None,
-        stale=tuple(_to_text(point) for point in points),
+        stale=tuple(point_text(point) for point in points),
         forget=((change.source, change.id),),
         intents=(IntentRecord(change.source, change.id, points),),
     )
@@ -169,12 +169,3 @@ def _seconds(timestamp: str | None) -> int | None:
         return None
     moment = datetime.fromisoformat(timestamp)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def _to_bytes(point: str) -> bytes:
-    return bytes.fromhex(point.replace("-", ""))
-
-
-def _to_text(point: bytes) -> str:
-    digits = point.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -7,7 +7,6 @@ All are xxh3-128 (fast, not cryptographic: they detect change, they do not authe
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -74,27 +73,43 @@ def add_to_root(root: bytes, *entries: int) -> bytes:
     return (total % ROOT_MODULUS).to_bytes(16, "big")
 
 
-def point_id(source: str, document_id: str, chunk: bytes, occurrence: int) -> str:
-    """The id of the point for the n-th chunk of a document with this hash (occurrence counts from 0).
+def point_key(source: str, document_id: str, chunk: bytes, occurrence: int) -> bytes:
+    """The id, as 16 bytes, of the point for the n-th chunk of a document with this hash (counting from 0).
 
     A UUID of version 8 (RFC 9562: custom), so that the same chunk always has the same point and a
     repeated write is never a duplicate.
     """
-    name = b"\x00".join((source.encode(), document_id.encode(), chunk, str(occurrence).encode()))
+    name = b"\x00".join((source.encode(), document_id.encode(), chunk, b"%d" % occurrence))
     digest = bytearray(xxh3_128_digest(name))
     digest[6] = (digest[6] & 0x0F) | 0x80
     digest[8] = (digest[8] & 0x3F) | 0x80
-    return str(uuid.UUID(bytes=bytes(digest)))
+    return bytes(digest)
+
+
+def point_keys(source: str, document_id: str, chunks: Iterable[bytes]) -> list[bytes]:
+    """The point ids of a document's chunks, in their order, as 16 bytes each."""
+    seen: Counter[bytes] = Counter()
+    keys = []
+    for chunk in chunks:
+        keys.append(point_key(source, document_id, chunk, seen[chunk]))
+        seen[chunk] += 1
+    return keys
 
 
 def point_ids(source: str, document_id: str, chunks: Iterable[bytes]) -> list[str]:
-    """The point ids of a document's chunks, in their order."""
-    seen: Counter[bytes] = Counter()
-    ids = []
-    for chunk in chunks:
-        ids.append(point_id(source, document_id, chunk, seen[chunk]))
-        seen[chunk] += 1
-    return ids
+    """The point ids of a document's chunks, in their order, as Qdrant writes them."""
+    return [point_text(key) for key in point_keys(source, document_id, chunks)]
+
+
+def point_text(key: bytes) -> str:
+    """A point's id as Qdrant writes it: a UUID's canonical text form."""
+    digits = key.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def point_bytes(text: str) -> bytes:
+    """The 16 bytes of a point's id."""
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def fingerprint(value: Any) -> str:

@@ -6,7 +6,6 @@ Only differences leave the join, in the order of a plan; nothing is held for doc
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qloader.errors import QloaderError
+from qloader.joining import connect_duckdb, sql_literal
 from qloader.manifest.manifest import PlannedChunk, unpack_chunks
 from qloader.state.records import IntentRecord, unpack_hashes
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 PAGE = 400
 """Documents looked up at once; below SQLite's lowest limit on bound values (999)."""
-
-MEMORY_LIMIT = "512MB"
-"""What DuckDB may hold before it spills to disk: a million documents join in less than half of it."""
 
 _Key = tuple[str, str]  # source, id
 
@@ -64,7 +60,8 @@ class Difference:
         before: The state's side.
         after: The manifest's side.
         from_id: The id that `before` has in the state, where it is another.
-        intent: Ids (16 bytes) of points that an interrupted batch may have touched; empty where none did.
+        intent: Ids (16 bytes) of points that may not be in the index as the state says; empty where all are.
+        is_drift: Whether `refresh` found them so, and no interrupted batch left them.
     """
 
     source: str
@@ -73,6 +70,7 @@ class Difference:
     after: After | None
     from_id: str | None = None
     intent: tuple[bytes, ...] = ()
+    is_drift: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class Scope:
     Attributes:
         complete: Every selected source, with whether its manifest is complete.
         joined: Those of them whose manifest and state may differ.
-        intents: What interrupted batches left, for all selected sources.
+        intents: What interrupted batches left and `refresh` found, for all selected sources.
         pipeline: The fingerprint that every document should have.
     """
 
@@ -170,20 +168,9 @@ def _all_new(cache: sqlite3.Connection, scope: Scope) -> Iterator[Difference]:
 
 
 def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnection:
-    import duckdb
-
-    connection = duckdb.connect(
-        config={
-            "threads": 2,
-            "memory_limit": MEMORY_LIMIT,
-            "temp_directory": tempfile.gettempdir(),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-    )
-    connection.execute(f"LOAD {_literal(str(_sqlite_extension(duckdb.__version__)))}")
-    connection.execute(f"ATTACH {_literal(str(cache_path))} AS cache (TYPE sqlite, READ_ONLY)")
-    connection.execute(f"ATTACH {_literal(str(state_path))} AS state (TYPE sqlite, READ_ONLY)")
+    connection = connect_duckdb()
+    connection.execute(f"ATTACH {sql_literal(str(cache_path))} AS cache (TYPE sqlite, READ_ONLY)")
+    connection.execute(f"ATTACH {sql_literal(str(state_path))} AS state (TYPE sqlite, READ_ONLY)")
     connection.execute("CREATE TEMP TABLE scope (source VARCHAR, complete BOOLEAN)")
     connection.executemany(
         "INSERT INTO scope VALUES (?, ?)", [(source, scope.complete[source]) for source in sorted(scope.joined)]
@@ -249,6 +236,7 @@ def _look_up(
     scope: Scope,
 ) -> Iterator[Difference]:
     intents = {(intent.source, intent.document_id): intent.points for intent in scope.intents}
+    drifted = {(i.source, i.document_id) for i in scope.intents if i.reason == "drift"}
     moved_away = {(source, old) for (source, _), old in moved.items()}
     unique = (key for key, _ in groupby(keys) if key not in moved_away)
     for source, group in groupby(unique, key=lambda key: key[0]):
@@ -264,7 +252,8 @@ def _look_up(
                     continue  # an interrupted change of a document that this listing does not show: not now
                 points = intents.get((source, document_id), ())
                 if old == document_id:
-                    yield Difference(source, document_id, before, after, intent=points)
+                    is_drift = (source, document_id) in drifted
+                    yield Difference(source, document_id, before, after, intent=points, is_drift=is_drift)
                 else:
                     points += intents.get((source, old), ())
                     yield Difference(source, document_id, before, after, from_id=old, intent=points)
@@ -291,21 +280,3 @@ def _after(row: Sequence[Any]) -> After:
 
 def _before(row: Sequence[Any]) -> Before:
     return Before(row[0], row[1], row[2], row[3], tuple(unpack_hashes(row[4])), row[5])
-
-
-def _sqlite_extension(version: str) -> Path:
-    import duckdb_extension_sqlite_scanner
-
-    folder = Path(str(duckdb_extension_sqlite_scanner.__file__)).parent / "extensions"
-    path = folder / f"v{version}" / "sqlite_scanner.duckdb_extension"
-    if not path.exists():
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "none"
-        raise QloaderError(
-            f"DuckDB {version} has no matching SQLite extension (installed: {found})",
-            remedy=f"Run `pip install 'duckdb-extension-sqlite-scanner=={version}'`.",
-        )
-    return path
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

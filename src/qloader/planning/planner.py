@@ -7,9 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
-from qloader.documents.hashing import point_ids
+from qloader.documents.hashing import point_keys
 from qloader.planning.diff import After, Before, Difference
 from qloader.planning.plan import Action, Change, ChunkCounts, Version
+
+LEFT_OVER = "points left by an interrupted apply"
+UNFINISHED = "left unfinished by an interrupted apply"
+STRAY = "points in the index that belong to no document"
+DRIFTED = "points missing from the index or altered there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ def plan_changes(differences: Iterable[Difference], rules: Rules) -> Iterator[Pl
 def _decide(difference: Difference, rules: Rules) -> tuple[Action, str]:
     before, after = difference.before, difference.after
     if before is None and after is None:
-        return "repair", "points left by an interrupted apply"
+        return "repair", STRAY if difference.is_drift else LEFT_OVER
     if after is None:
         gone = "source removed from the config" if difference.source in rules.removed else "gone from the source"
         return "delete", gone
@@ -78,7 +83,7 @@ def _decide(difference: Difference, rules: Rules) -> tuple[Action, str]:
     if changed:
         return "update", " and ".join(changed) + " changed"
     if difference.intent:
-        return "repair", "left unfinished by an interrupted apply"
+        return "repair", DRIFTED if difference.is_drift else UNFINISHED
     raise AssertionError(f"{difference.source}/{difference.id} does not differ")
 
 
@@ -107,12 +112,8 @@ def _touched(difference: Difference) -> frozenset[bytes]:
         return frozenset()
     old_id = difference.from_id or difference.id
     points = set(difference.intent)
-    ids = point_ids(difference.source, old_id, difference.before.chunks)
-    return frozenset(
-        chunk
-        for chunk, point in zip(difference.before.chunks, ids, strict=True)
-        if bytes.fromhex(point.replace("-", "")) in points
-    )
+    keys = point_keys(difference.source, old_id, difference.before.chunks)
+    return frozenset(chunk for chunk, key in zip(difference.before.chunks, keys, strict=True) if key in points)
 
 
 def _version(side: Before | After | None) -> Version | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from qloader.errors import QloaderError, StateError
+from qloader.errors import QloaderError, StateError, StateOutdatedError
 from qloader.state.migrate import check_version, latest_version, migrate, schema_version
 
 APPLICATION_ID = 0x716C6F61
@@ -26,6 +26,7 @@ def open_reading(path: Path) -> sqlite3.Connection | None:
 
     Raises:
         StateError: It is no qloader state or cannot be read.
+        StateOutdatedError: It was written by an older qloader.
         StateVersionError: It was written by a newer qloader.
     """
     if not path.exists() or path.stat().st_size == 0:
@@ -46,10 +47,9 @@ def open_reading(path: Path) -> sqlite3.Connection | None:
         _check_ours(connection, path)
         if version < latest_version():
             connection.close()
-            raise StateError(
+            raise StateOutdatedError(
                 f"the state {path} has schema version {version}, older than this qloader's {latest_version()}",
-                remedy="Run `qloader state migrate`, or any command that writes, to bring it up to date; "
-                "a backup is made first.",
+                remedy="Run `qloader state migrate` to bring it up to date; a backup is made first.",
             )
         check_version(connection, path)
         return connection
@@ -92,7 +92,7 @@ def open_writing(
         connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
         if 0 < version < latest_version():
             if not auto_migrate:
-                raise StateError(
+                raise StateOutdatedError(
                     f"the state {path} has schema version {version}, this qloader needs {latest_version()}",
                     remedy="Set state.migrations.auto_migrate to true, or run `qloader state migrate`.",
                 )

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 RunStatus = Literal["running", "complete", "partial", "failed"]
 
+IntentReason = Literal["interrupted", "drift"]
+
 HASH_BYTES = 16
 
 
@@ -91,11 +93,19 @@ class DocumentRecord:
 
 @dataclass(frozen=True, slots=True)
 class IntentRecord:
-    """What an uncommitted batch may have done for one document; `points` are ids of 16 bytes."""
+    """Points of one document that may not be in the index as the state says.
+
+    Attributes:
+        source: The source's name.
+        document_id: The document that the points' ids were made of.
+        points: Their ids, 16 bytes each.
+        reason: Whether a batch was interrupted while it worked on them, or `refresh` found them drifted.
+    """
 
     source: str
     document_id: str
     points: tuple[bytes, ...]
+    reason: IntentReason = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)

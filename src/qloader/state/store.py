@@ -131,8 +131,12 @@ class StateStore:
         """What interrupted batches may have left in the index, by source and id."""
         wanted = None if sources is None else set(sources)
         with database.translated(self.path):
-            rows = self._connection.execute("SELECT source, document_id, points FROM intent ORDER BY 1, 2")
-            return [IntentRecord(s, d, tuple(unpack_hashes(p))) for s, d, p in rows if wanted is None or s in wanted]
+            rows = self._connection.execute("SELECT source, document_id, points, reason FROM intent ORDER BY 1, 2")
+            return [
+                IntentRecord(source, document_id, tuple(unpack_hashes(points)), reason)
+                for source, document_id, points, reason in rows
+                if wanted is None or source in wanted
+            ]
 
     def runs(self, limit: int = -1) -> list[RunRecord]:
         """Past runs, the latest first."""
@@ -275,16 +279,13 @@ class StateStore:
         Earlier intents of the same documents are kept: their points are added up.
         """
         with self._transaction() as connection:
-            for intent in intents:
-                row = connection.execute(
-                    "SELECT points FROM intent WHERE source = ? AND document_id = ?",
-                    (intent.source, intent.document_id),
-                ).fetchone()
-                points = dict.fromkeys((*(unpack_hashes(row[0]) if row else ()), *intent.points))
-                connection.execute(
-                    "INSERT OR REPLACE INTO intent (source, document_id, points, run_id) VALUES (?, ?, ?, ?)",
-                    (intent.source, intent.document_id, pack_hashes(list(points)), run_id),
-                )
+            _add_intents(connection, run_id, intents)
+
+    def replace_drift(self, found: Iterable[IntentRecord]) -> None:
+        """Notes what a comparison of the whole index found; what an earlier one found is forgotten."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM intent WHERE reason = 'drift'")
+            _add_intents(connection, None, found)
 
     def commit_batch(
         self,
@@ -311,6 +312,8 @@ class StateStore:
             pipelines = dict(connection.execute("SELECT fingerprint, id FROM pipeline"))
             totals = _Totals(connection, source_ids)
             for source, document_id in deleted:
+                if source not in source_ids:
+                    continue  # points that bear the name of a source that this state never had
                 totals.remove(source, document_id)
                 connection.execute(
                     "UPDATE document SET is_deleted = 1, chunks = x'', last_ingested = ?, updated_at = ?, run_id = ? "
@@ -482,6 +485,22 @@ class _Totals:
         hashes, old_documents, old_chunks = self._changes.get(source, ([], 0, 0))
         hashes.append(entry)
         self._changes[source] = (hashes, old_documents + documents, old_chunks + chunks)
+
+
+def _add_intents(connection: sqlite3.Connection, run_id: int | None, intents: Iterable[IntentRecord]) -> None:
+    for intent in intents:
+        row = connection.execute(
+            "SELECT points, reason FROM intent WHERE source = ? AND document_id = ?",
+            (intent.source, intent.document_id),
+        ).fetchone()
+        earlier, reason = (unpack_hashes(row[0]), row[1]) if row else ([], intent.reason)
+        points = dict.fromkeys((*earlier, *intent.points))
+        # Whatever an interrupted batch touched stays that: the next comparison must not forget it.
+        reason = "interrupted" if "interrupted" in (reason, intent.reason) else "drift"
+        connection.execute(
+            "INSERT OR REPLACE INTO intent (source, document_id, points, run_id, reason) VALUES (?, ?, ?, ?, ?)",
+            (intent.source, intent.document_id, pack_hashes(list(points)), run_id, reason),
+        )
 
 
 def _document(row: Sequence[Any]) -> DocumentRecord:

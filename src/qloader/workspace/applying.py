@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from qloader.applying.executor import Parts, Totals, execute
 from qloader.applying.preconditions import Here, check_config, check_index, find_resumable
@@ -44,7 +44,7 @@ def apply_plan(
     """
     header = plan.header
     _check_config(settings, header)
-    with _open_state(settings) as state, contextlib.closing(settings.open_index()) as index:
+    with settings.write_state() as state, contextlib.closing(settings.open_index()) as index:
         state.lock()
         known = state.header()
         resumable = find_resumable(header, known, state)
@@ -184,19 +184,6 @@ def _check_config(settings: Settings, header: PlanHeader) -> None:
                 f"source {source.name} is of type {source.type} in the plan, and {found} in the config",
                 remedy="Use the config that the plan was made with (-c), or plan again.",
             )
-
-
-@contextlib.contextmanager
-def _open_state(settings: Settings) -> Iterator[StateStore]:
-    config = settings.config.state
-    with StateStore.write(
-        settings.state,
-        create=config.create_if_missing,
-        permissions=config.permissions,
-        auto_migrate=config.migrations.auto_migrate,
-        backup_before_migrate=config.migrations.backup_before_migrate,
-    ) as state:
-        yield state
 
 
 def _check_guards(settings: Settings, plan: Plan, documents: dict[str, int]) -> None:

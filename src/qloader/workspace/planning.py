@@ -29,7 +29,6 @@ from qloader.planning.planfile import ChangesFile, FilePlan
 from qloader.planning.planner import Rules, plan_changes
 from qloader.render.progress import NoProgress, Progress
 from qloader.state.records import IntentRecord, SourceRecord, StateHeader
-from qloader.state.store import StateStore
 from qloader.workspace.settings import Settings
 
 
@@ -139,7 +138,7 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
 
 def read_known(settings: Settings) -> Known:
     """Reads what planning needs of the state."""
-    state = StateStore.read(settings.state)
+    state = settings.read_state()
     if state is None:
         return Known(None, {}, (), frozenset({settings.pipeline.fingerprint}))
     with state:
@@ -242,7 +241,7 @@ def _index_exists(settings: Settings) -> bool:
 
 
 def _check_unmoved(settings: Settings, known: Known) -> None:
-    state = StateStore.read(settings.state)
+    state = settings.read_state()
     if state is None:
         now = None
     else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qloader.manifest.observing import Read
     from qloader.manifest.snapshot import Chunking
     from qloader.sources.protocol import Source
+    from qloader.state.store import StateStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,47 @@ class Settings:
         """The guards."""
         guards = self.config.guards
         return Limits(guards.max_delete_percent, guards.max_update_percent, guards.prevent_destroy)
+
+    def read_state(self) -> StateStore | None:
+        """Opens the state for reading; None where there is none yet.
+
+        One that an older qloader wrote is brought up to date first, where `state.migrations.auto_migrate` says so:
+        its content stays the same.
+
+        Raises:
+            StateError: It cannot be read, or is older and must not be migrated.
+        """
+        from qloader.errors import StateOutdatedError
+        from qloader.state.store import StateStore
+
+        try:
+            return StateStore.read(self.state)
+        except StateOutdatedError:
+            if not self.config.state.migrations.auto_migrate:
+                raise
+        self.write_state().close()
+        return StateStore.read(self.state)
+
+    def write_state(self, *, create: bool | None = None, migrate: bool | None = None) -> StateStore:
+        """Opens the state for writing, created and migrated as the config says.
+
+        Args:
+            create: Whether a missing state is created; what the config says where None.
+            migrate: Whether an older one is brought up to date; what the config says where None.
+
+        Raises:
+            StateError: It cannot be opened, created or migrated.
+        """
+        from qloader.state.store import StateStore
+
+        config = self.config.state
+        return StateStore.write(
+            self.state,
+            create=config.create_if_missing if create is None else create,
+            permissions=config.permissions,
+            auto_migrate=config.migrations.auto_migrate if migrate is None else migrate,
+            backup_before_migrate=config.migrations.backup_before_migrate,
+        )
 
     def open_source(self, name: str, *, dates: bool = False) -> Source:
         """Opens a source of the config.

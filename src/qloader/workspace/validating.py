@@ -9,7 +9,6 @@ from functools import partial
 
 from qloader.applying.preconditions import check_index
 from qloader.errors import QloaderError
-from qloader.state.store import StateStore
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
 
@@ -57,7 +56,7 @@ def _list_source(settings: Settings, name: str) -> str:
 
 
 def _read_state(settings: Settings) -> str:
-    state = StateStore.read(settings.state)
+    state = settings.read_state()
     if state is None:
         return "none yet; the first apply makes it"
     with state:
@@ -67,7 +66,7 @@ def _read_state(settings: Settings) -> str:
 
 
 def _look_at_index(settings: Settings) -> str:
-    state = StateStore.read(settings.state)
+    state = settings.read_state()
     header, documents = None, 0
     if state is not None:
         with state:

@@ -15,7 +15,6 @@ from qloader.planning.plan import Plan
 from qloader.planning.planfile import FilePlan, read_plan
 from qloader.render.progress import Progress
 from qloader.state.records import DocumentRecord, RunRecord, SourceRecord, StateHeader
-from qloader.state.store import StateStore
 from qloader.workspace.planning import PlanRequest, PlanResult, make_plan
 from qloader.workspace.settings import Settings
 
@@ -160,7 +159,7 @@ class Workspace:
 
     def status(self) -> Status:
         """What is applied, from the state alone."""
-        state = StateStore.read(self.settings.state)
+        state = self.settings.read_state()
         if state is None:
             return Status(self.name, None, (), None, 0)
         with state:
@@ -175,7 +174,7 @@ class Workspace:
 
     def history(self, limit: int = 20) -> list[RunRecord]:
         """Past runs, the latest first."""
-        state = StateStore.read(self.settings.state)
+        state = self.settings.read_state()
         if state is None:
             return []
         with state:
@@ -183,14 +182,14 @@ class Workspace:
 
     def documents(self, source: str | None = None) -> Iterator[DocumentRecord]:
         """The documents that the index holds, by source and id, streamed."""
-        state = StateStore.read(self.settings.state)
+        state = self.settings.read_state()
         if state is not None:
             with state:
                 yield from state.documents(source)
 
     def document(self, address: str) -> DocumentRecord | None:
         """One document by its address, tombstones included."""
-        state = StateStore.read(self.settings.state)
+        state = self.settings.read_state()
         if state is None:
             return None
         source, _, document_id = address.partition("/")
@@ -206,7 +205,7 @@ class Workspace:
         Raises:
             StateError: There is no state, or the copy cannot be written.
         """
-        state = StateStore.read(self.settings.state)
+        state = self.settings.read_state()
         if state is None:
             raise StateError("there is no state to back up", remedy="The first `qloader apply` makes one.")
         with state:
@@ -218,5 +217,5 @@ class Workspace:
         """Removes the lease of a writer that is certainly dead; False where it has another id."""
         if not self.settings.state.exists():
             return False
-        with StateStore.write(self.settings.state, create=False) as state:
+        with self.settings.write_state(create=False) as state:
             return state.unlock(lease_id)
