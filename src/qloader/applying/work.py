@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from qloader.chunking.chunker import Chunk
 from qloader.documents.document import Document
 from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash, point_bytes, point_ids, point_text
 from qloader.documents.payload import PayloadFacts, make_payload
+from qloader.documents.times import seconds
 from qloader.planning.plan import Change
 from qloader.state.records import DocumentRecord, IntentRecord
 
@@ -104,7 +104,7 @@ def plan_write(
         size=document.bytes,
         chunks=tuple(hashes),
         pipeline=labels.pipeline,
-        last_updated=_seconds(document.updated_at),
+        last_updated=seconds(document.updated_at),
     )
     facts = PayloadFacts(
         source=change.source,
@@ -162,10 +162,3 @@ def _old_points(applied: Applied) -> dict[str, bytes]:
 
 def _unique(*points: bytes) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(points))
-
-
-def _seconds(timestamp: str | None) -> int | None:
-    if timestamp is None:
-        return None
-    moment = datetime.fromisoformat(timestamp)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -47,6 +47,31 @@ class StateHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class StateIdentity:
+    """Whose a state is that is written anew.
+
+    Attributes:
+        name: The config's name.
+        lineage: Its lineage.
+        collection: The collection that it belongs to.
+        location: Where that is, as in a plan.
+        pipeline: The fingerprint of the pipeline that its documents should have.
+        settings: What fingerprints stand for, as far as is known.
+    """
+
+    name: str
+    lineage: str
+    collection: str
+    location: str
+    pipeline: str
+    settings: Mapping[str, Mapping[str, Any]]
+
+    def as_meta(self) -> dict[str, str]:
+        """The same as rows of the table `meta`."""
+        return {key: getattr(self, key) for key in ("name", "lineage", "collection", "location", "pipeline")}
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRecord:
     """One source as last applied; times are milliseconds since 1970 in UTC."""
 

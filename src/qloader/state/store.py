@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from qloader.documents.hashing import EMPTY_ROOT, add_to_root, entry_hash
+from qloader.documents.hashing import EMPTY_ROOT, add_to_root, entry_hash, point_keys
 from qloader.errors import StateError
 from qloader.state import database, lock
 from qloader.state.records import (
@@ -23,6 +23,7 @@ from qloader.state.records import (
     RunStatus,
     SourceRecord,
     StateHeader,
+    StateIdentity,
     pack_hashes,
     unpack_hashes,
 )
@@ -418,6 +419,71 @@ class StateStore:
                     (revision, now, now, source),
                 )
 
+    def replace_all(
+        self,
+        identity: StateIdentity,
+        found: Iterable[tuple[str, DocumentRecord | None, Sequence[IntentRecord]]],
+    ) -> int:
+        """Replaces everything the state says of documents, in one transaction; runs and failures stay.
+
+        Args:
+            identity: Whose state this is.
+            found: For each document the type of its source, its record (None where only points are known) and its
+                intents; by source and id, and each once.
+
+        Returns:
+            How many documents the state holds now.
+        """
+        now = lock.now_ms()
+        with self._transaction() as connection:
+            for table in ("intent", "document", "source", "pipeline"):
+                connection.execute(f"DELETE FROM {table}")
+            meta = dict(connection.execute("SELECT key, value FROM meta"))
+            # A serial that no plan made before can have: each would be taken for one made after.
+            serial = max(int(meta.get("serial", "0")), now // 1000) + 1
+            facts = {**identity.as_meta(), "serial": str(serial), "mixed": "0"}
+            connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", facts.items())
+            filler = _Filler(connection, now, identity.settings)
+            for kind, record, intents in found:
+                if record is not None:
+                    filler.add(kind, record)
+                _add_intents(connection, None, intents)
+            filler.finish()
+            if filler.pipelines.keys() - {identity.pipeline}:
+                connection.execute("UPDATE meta SET value = '1' WHERE key = 'mixed'")
+            connection.execute(
+                "INSERT INTO run (plan, base_serial, last_serial, status, document_count, summary, started_at, "
+                "finished_at, updated_at) VALUES ('rebuild', ?, ?, 'complete', ?, ?, ?, ?, ?)",
+                (serial - 1, serial, filler.count, json.dumps({"rebuilt": filler.count}), now, now, now),
+            )
+        return filler.count
+
+    def remove_documents(self, keys: Sequence[tuple[str, str]]) -> int:
+        """Takes documents out of the state, tombstones too, as if they had never been applied.
+
+        Their points become intents: the next apply makes the documents anew over them, or removes them.
+
+        Returns:
+            The state's new serial.
+        """
+        now = lock.now_ms()
+        with self._transaction() as connection:
+            source_ids = dict(connection.execute("SELECT name, id FROM source"))
+            totals = _Totals(connection, source_ids)
+            for source, document_id in keys:
+                key = (source_ids[source], document_id)
+                chunks = connection.execute(
+                    "SELECT chunks FROM document WHERE source_id = ? AND id = ? AND is_deleted = 0", key
+                ).fetchone()
+                if chunks is not None:
+                    points = tuple(point_keys(source, document_id, unpack_hashes(chunks[0])))
+                    _add_intents(connection, None, [IntentRecord(source, document_id, points)])
+                totals.remove(source, document_id)
+                connection.execute("DELETE FROM document WHERE source_id = ? AND id = ?", key)
+            totals.write(now)
+            connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'serial'")
+            return int(connection.execute("SELECT value FROM meta WHERE key = 'serial'").fetchone()[0])
+
     def forget_source(self, name: str) -> None:
         """Removes a source and its tombstones; its documents must be deleted already."""
         with self._transaction() as connection:
@@ -450,6 +516,56 @@ class StateStore:
         serial = int(connection.execute("SELECT value FROM meta WHERE key = 'serial'").fetchone()[0])
         connection.execute("UPDATE run SET last_serial = ? WHERE id = ?", (serial, run_id))
         return serial
+
+
+class _Filler:
+    """Writes the documents of a rebuilt state, with its sources and pipelines."""
+
+    def __init__(self, connection: sqlite3.Connection, now: int, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        self._connection = connection
+        self._now = now
+        self._settings = settings
+        self._sources: dict[str, int] = {}
+        self._totals: dict[str, tuple[int, int, int]] = {}
+        self.pipelines: dict[str, int] = {}
+        self.count = 0
+
+    def add(self, kind: str, record: DocumentRecord) -> None:
+        if record.source not in self._sources:
+            self._sources[record.source] = self._insert(
+                "INSERT INTO source (name, type, root, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
+                (record.source, kind, EMPTY_ROOT, self._now, self._now),
+            )
+        if record.pipeline not in self.pipelines:
+            self.pipelines[record.pipeline] = self._insert(
+                "INSERT INTO pipeline (fingerprint, settings, created_at) VALUES (?, ?, ?)",
+                (record.pipeline, json.dumps(self._settings.get(record.pipeline, {}), sort_keys=True), self._now),
+            )
+        total, documents, chunks = self._totals.get(record.source, (0, 0, 0))
+        entry = entry_hash(record.id, record.content, record.metadata)
+        self._totals[record.source] = (total + entry, documents + 1, chunks + len(record.chunks))
+        self._connection.execute(
+            "INSERT INTO document (source_id, id, content, metadata, pipeline_id, bytes, last_updated, last_ingested, "
+            "created_at, updated_at, revision, chunks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._sources[record.source], record.id, record.content, record.metadata,
+                self.pipelines[record.pipeline], record.size, record.last_updated, self._now, self._now, self._now,
+                record.revision, pack_hashes(list(record.chunks)),
+            ),
+        )  # fmt: skip
+        self.count += 1
+
+    def finish(self) -> None:
+        for source, (total, documents, chunks) in self._totals.items():
+            self._connection.execute(
+                "UPDATE source SET root = ?, documents = ?, chunks = ? WHERE id = ?",
+                (add_to_root(EMPTY_ROOT, total), documents, chunks, self._sources[source]),
+            )
+
+    def _insert(self, sql: str, values: Sequence[Any]) -> int:
+        row = self._connection.execute(sql, values).lastrowid
+        assert row is not None
+        return row
 
 
 class _Totals:

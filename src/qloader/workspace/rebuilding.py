@@ -1,0 +1,78 @@
+"""`state rebuild`: a lost or broken state from the points in the index."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from qloader.errors import ForeignIndexError, StateError
+from qloader.refreshing.rebuild import read_documents
+from qloader.render.progress import NoProgress, Progress
+from qloader.state.records import StateIdentity
+from qloader.workspace.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild found.
+
+    Attributes:
+        lineage: The lineage of the rebuilt state: the collection's own.
+        documents: How many documents it holds.
+        backup: Where the state that was there before was copied to; None where there was none.
+    """
+
+    lineage: str
+    documents: int
+    backup: str | None
+
+
+def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Rebuilt:
+    """Writes the state anew from what the points in the index say of themselves. The index is only read.
+
+    Raises:
+        ForeignIndexError: There is no collection, or qloader did not make it.
+        StateError: The state at hand belongs to another lineage and holds documents.
+        LockedError: Another writer holds the state.
+        IndexUnavailableError: The index cannot be read.
+    """
+    with contextlib.closing(settings.open_index()) as index:
+        info = index.describe()
+        if info is None or info.lineage is None:
+            what = "there is no collection" if info is None else "qloader did not make the collection"
+            where = f"{settings.collection} at {settings.config.index.location}"
+            raise ForeignIndexError(
+                f"{what} {where}, so that no state can be rebuilt from it",
+                remedy="Check index.path, index.url and index.collection.",
+            )
+        with settings.write_state(create=True) as state:
+            state.lock()
+            header = state.header()
+            documents = sum(source.documents for source in state.sources())
+            if header is not None and documents and header.lineage != info.lineage:
+                raise StateError(
+                    f"the state {settings.state} is {header.lineage} and holds {documents:,} documents; the collection "
+                    f"{settings.collection} belongs to {info.lineage}",
+                    remedy="Move the state file away first if it is really not needed, then rebuild.",
+                )
+            backup = None if header is None else str(state.backup(permissions=settings.config.state.permissions))
+            pipeline = settings.pipeline
+            identity = StateIdentity(
+                name=settings.config.name,
+                lineage=info.lineage,
+                collection=settings.collection,
+                location=settings.config.index.location,
+                pipeline=info.pipeline or pipeline.fingerprint,
+                settings={
+                    pipeline.fingerprint: {
+                        "chunking": dict(pipeline.chunking),
+                        "embedding": dict(pipeline.embedding),
+                    }
+                },
+            )
+            with (
+                (progress or NoProgress()).phase("rebuild", info.points) as phase,
+                read_documents(index, info.lineage, advance=phase.advance) as found,
+            ):
+                count = state.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
+    return Rebuilt(info.lineage, count, backup)

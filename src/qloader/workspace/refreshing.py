@@ -1,0 +1,70 @@
+"""Refresh: what in the index is not as the state says; noted in the state, repaired by the next plan."""
+
+from __future__ import annotations
+
+import contextlib
+
+from qloader.applying.preconditions import check_index
+from qloader.errors import StateError
+from qloader.refreshing.drift import Drift, find_drift
+from qloader.render.progress import NoProgress, Progress
+from qloader.state.store import StateStore
+from qloader.workspace.settings import Settings
+
+
+def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None = None) -> Drift:
+    """Compares every point with the state and notes in the state what the next plan has to repair.
+
+    Args:
+        settings: The config and what follows from it.
+        deep: Compare vectors too, for which every text is embedded again.
+        progress: Told what goes on.
+
+    Raises:
+        StateError: Nothing has been applied yet.
+        LockedError: Another writer holds the state: what it is doing would look like drift.
+        ForeignIndexError: The collection is another state's, or gone.
+        IndexUnavailableError: The index cannot be read.
+    """
+    if settings.read_state() is None:
+        raise _nothing_applied()
+    with settings.write_state(create=False) as state:
+        state.lock()
+        drift = look_for_drift(settings, state, deep=deep, progress=progress)
+        state.replace_drift(drift.intents())
+        return drift
+
+
+def look_for_drift(
+    settings: Settings, state: StateStore, *, deep: bool = False, progress: Progress | None = None
+) -> Drift:
+    """The comparison alone; nothing is written.
+
+    Raises:
+        StateError: Nothing has been applied yet.
+        ForeignIndexError: The collection is another state's, or gone.
+        IndexUnavailableError: The index cannot be read.
+    """
+    header = state.header()
+    if header is None:
+        raise _nothing_applied()
+    sources = state.sources()
+    with contextlib.closing(settings.open_index()) as index:
+        documents = sum(source.documents for source in sources)
+        info = index.describe()
+        check_index(info, header, documents=documents, collection=settings.collection)
+        if info is None:
+            return Drift(0, ())
+        points = sum(source.chunks for source in sources)
+        with (progress or NoProgress()).phase("refresh", points) as phase:
+            return find_drift(
+                index,
+                state,
+                lineage=header.lineage,
+                embedder=settings.embedder() if deep else None,
+                advance=phase.advance,
+            )
+
+
+def _nothing_applied() -> StateError:
+    return StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
