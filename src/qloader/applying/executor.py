@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from qloader.applying.faults import find_faults
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import Applied, NewPoint, PointLabels, Work, plan_removal, plan_write
 from qloader.chunking.chunker import Chunker
@@ -42,6 +43,7 @@ class Parts:
         revisions: The planned revision of each source, by name: documents are read as they were then.
         index: The collection, created and this state's own.
         state: Locked for writing.
+        lineage: Its lineage.
         chunker: Cuts texts.
         embedder: Makes vectors.
         batch_size: Documents in a batch, at most.
@@ -53,6 +55,7 @@ class Parts:
     revisions: Mapping[str, str | None]
     index: Index
     state: StateStore
+    lineage: str
     chunker: Chunker
     embedder: Embedder
     batch_size: int = 256
@@ -122,7 +125,7 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
         pending = [change for change in batch if not (resumed and _is_done(change, parts.state, labels, intents))]
         totals.already += len(batch) - len(pending)
         loaded = list(_fetch(pending, parts, intents, totals))
-        works = [_chunk(item, parts.chunker, labels[item.change.source]) for item in loaded]
+        works = [_chunk(item, parts.chunker, labels) for item in loaded]
         vectors = _embed(works, parts, totals)
         _write(works, vectors, run_id, parts)
         _commit(works, run_id, parts, totals)
@@ -180,7 +183,7 @@ def _fetch(
             raise SourceError(f"source {name} is in the plan but not in the config", remedy="Plan again.")
         fetched = parts.sources[name].fetch(wanted, revision=parts.revisions.get(name)) if wanted else iter(())
         for change in members:
-            applied = _applied(change, parts.state, intents)
+            applied = _applied(change, parts, intents)
             if change.after is None:
                 yield _Loaded(change, applied, None)
                 continue
@@ -189,11 +192,14 @@ def _fetch(
                 yield _Loaded(change, applied, document)
 
 
-def _applied(change: Change, state: StateStore, intents: Mapping[tuple[str, str], tuple[bytes, ...]]) -> Applied:
+def _applied(change: Change, parts: Parts, intents: Mapping[tuple[str, str], tuple[bytes, ...]]) -> Applied:
     old_id = change.from_id if change.from_id is not None else change.id
-    record = state.document(change.source, old_id)
+    record = parts.state.document(change.source, old_id)
     before = None if record is None or record.is_deleted else record
     points = intents.get((change.source, change.id), ())
+    if change.action == "repair" and not points:
+        # `plan --refresh` saw what is wrong, but writes nothing down: look at just this document again.
+        points = find_faults(parts.index, parts.lineage, (change.source, change.id), before)
     old_points = () if change.from_id is None else intents.get((change.source, change.from_id), ())
     return Applied(before, points, old_points)
 
@@ -217,11 +223,11 @@ def _verify(change: Change, result: Document | Skipped, totals: Totals) -> Docum
     return None
 
 
-def _chunk(item: _Loaded, chunker: Chunker, labels: PointLabels) -> Work:
+def _chunk(item: _Loaded, chunker: Chunker, labels: Mapping[str, PointLabels]) -> Work:
     if item.document is None:
         return plan_removal(item.change, item.applied)
     chunks = chunker.split(item.document.text, item.document.syntax)
-    return plan_write(item.change, item.document, chunks, item.applied, labels)
+    return plan_write(item.change, item.document, chunks, item.applied, labels[item.change.source])
 
 
 def _embed(works: Sequence[Work], parts: Parts, totals: Totals) -> dict[bytes, Vectors]:

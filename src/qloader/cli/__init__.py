@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import sys
 
+from qloader.cli.streams import prepare_streams
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process with the contract's exit codes."""
     # Looking for plugins of pydantic reads the metadata of every installed package, at every start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    prepare_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if given == ["--version"]:
         # Typer would import pydantic to look at the options.
@@ -21,6 +24,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         print(f"qloader {__version__}")  # noqa: T201 - what was asked for
         sys.exit(0)
-    from qloader.cli.app import run
+    try:
+        from qloader.cli.app import run
 
-    sys.exit(run(given))
+        code = run(given)
+    except KeyboardInterrupt:  # while the program was being loaded
+        code = 130
+    sys.exit(code)

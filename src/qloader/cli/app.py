@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from qloader import __version__
 from qloader.cli import (
@@ -17,6 +19,7 @@ from qloader.cli import (
     ingest_command,
     init_command,
     plan_command,
+    refresh_command,
     search_command,
     show_command,
     state_commands,
@@ -25,10 +28,26 @@ from qloader.cli import (
     verify_command,
 )
 from qloader.cli.common import Shared
-from qloader.errors import QloaderError
+from qloader.errors import InterruptedRunError, QloaderError
+
+
+class _Commands(TyperGroup):
+    """All commands. Typer turns Ctrl-C into a silent exit; here it becomes an error that says how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                "stopped by Ctrl-C",
+                remedy="Nothing is half done, and what an apply committed is recorded: run the same command again.",
+            ) from None
+
 
 app = typer.Typer(
     name="qloader",
+    cls=_Commands,
     help="Keep a Qdrant collection true to its sources: plan, review, apply.",
     epilog="Start with: qloader init && qloader plan -o plan.json && qloader apply plan.json",
     no_args_is_help=True,
@@ -47,6 +66,7 @@ app.command("ingest")(ingest_command.ingest)
 app.command("search")(search_command.search)
 app.command("status")(status_command.status)
 app.command("history")(history_command.history)
+app.command("refresh")(refresh_command.refresh)
 app.add_typer(state_commands.app, name="state")
 app.command("destroy")(destroy_command.destroy)
 
@@ -80,35 +100,35 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit code.
     """
-    debug = "--debug" in arguments or bool(os.environ.get("QLOADER_DEBUG"))
+    debug, arguments = _take_debug(arguments)
     try:
         code: Any = app(args=arguments, standalone_mode=False, prog_name="qloader")
-    except QloaderError as error:
-        if debug:
-            raise
-        _say(str(error), error.remedy)
-        return error.exit_code
-    except KeyboardInterrupt:
-        _say("interrupted", "Nothing is half done: run the same command again.")
-        return 130
-    except BrokenPipeError:
-        # `qloader … | head`: whoever reads has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        sys.stdout.flush()  # here, where a full disk still is an error with an exit code
     except Exception as error:
-        if debug:
-            raise
+        if debug and not _is_usage(error):
+            traceback.print_exception(error)
         return _explain(error)
     return code if isinstance(code, int) else 0
 
 
+def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether `--debug` is there, and the arguments without it: it may stand anywhere before a `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    rest = [argument for argument in arguments[:end] if argument != "--debug"]
+    return len(rest) < end or bool(os.environ.get("QLOADER_DEBUG")), rest + arguments[end:]
+
+
+def _is_usage(error: Exception) -> bool:
+    # Typer carries its own copy of click or uses the installed one, as its version has it: no class to name.
+    return hasattr(error, "format_message")
+
+
 def _explain(error: Exception) -> int:
-    format_message = getattr(error, "format_message", None)
-    if format_message is not None:  # a usage error
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "qloader"
-        _say(format_message().rstrip("."), f"See `{command} --help`.")
-        return 1
+    if isinstance(error, QloaderError):
+        _say(str(error), error.remedy)
+        return error.exit_code
+    if _is_usage(error):
+        return _explain_usage(error)
     if type(error).__name__ == "Abort":
         _say("aborted", "Nothing was changed.")
         return 1
@@ -120,6 +140,16 @@ def _explain(error: Exception) -> int:
         f"unexpected {type(error).__name__}: {error}",
         "This is a bug in qloader. Run the command again with --debug and report what it shows.",
     )
+    return 1
+
+
+def _explain_usage(error: Any) -> int:
+    message = error.format_message().removesuffix(".").replace("Value error, ", "")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message)
+        return 0
+    context = getattr(error, "ctx", None)
+    _say(message, f"See `{context.command_path if context is not None else 'qloader'} --help`.")
     return 1
 
 

@@ -81,7 +81,12 @@ def open_workspace(context: typer.Context, config: Path | None) -> Workspace:
 
 
 def request_of(
-    sources: list[str] | None, no_cache: bool, allow_deletes: list[str] | None, *, destroy: bool = False
+    sources: list[str] | None,
+    no_cache: bool,
+    allow_deletes: list[str] | None,
+    *,
+    destroy: bool = False,
+    refresh: bool = False,
 ) -> PlanRequest:
     """What the planning options ask for."""
     from qloader.workspace.planning import PlanRequest
@@ -91,6 +96,7 @@ def request_of(
         use_cache=not no_cache,
         allow_deletes=tuple(allow_deletes or ()),
         destroy=destroy,
+        refresh=refresh,
     )
 
 

@@ -14,6 +14,9 @@ def plan(
     context: typer.Context,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan here.")] = None,
     source: common.SourceOption = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Compare the index with the state first, and plan repairs.")
+    ] = False,
     no_cache: common.NoCacheOption = False,
     allow_deletes: common.AllowDeletesOption = None,
     detailed_exitcode: Annotated[
@@ -25,11 +28,11 @@ def plan(
 ) -> int:
     """Compare the sources with the index and write down what would change. Changes nothing."""
     workspace = common.open_workspace(context, config)
-    request = common.request_of(source, no_cache, allow_deletes)
+    request = common.request_of(source, no_cache, allow_deletes, refresh=refresh)
     with workspace.temporary_plan(request, progress=common.make_progress()) as result:
-        plan_file = result.plan
         if output is not None and result.refusal is None:
-            plan_file = plan_file.copy_to(output)
-        common.show_plan(plan_file, output_format, show_all=show_all, path=plan_file.path)
+            result.plan.copy_to(output)
+        # Not from `output`: what is written to a pipe cannot be read again.
+        common.show_plan(result.plan, output_format, show_all=show_all, path=result.plan.path)
         common.refuse(result.refusal)
-        return 2 if detailed_exitcode and not plan_file.header.is_empty else 0
+        return 2 if detailed_exitcode and not result.plan.header.is_empty else 0

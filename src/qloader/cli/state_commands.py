@@ -10,7 +10,7 @@ import typer
 from qloader.cli import common
 from qloader.errors import StateError
 
-app = typer.Typer(help="Look at the state, back it up, unlock it.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at the state and mend it.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -78,6 +78,42 @@ def backup(
 ) -> None:
     """Copy the state to a file, consistently, even while it is in use."""
     common.say(f"Wrote {common.open_workspace(context, config).backup_state(target)}")
+
+
+@app.command("rm")
+def remove(
+    context: typer.Context,
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="source/id, as `state list` prints it.")],
+    config: common.ConfigOption = None,
+) -> None:
+    """Take documents out of the state: the next apply makes them anew, or removes their points if they are gone."""
+    done = common.open_workspace(context, config).remove_from_state(addresses)
+    common.say(f"Copied the state to {done.backup}")
+    common.say(f"Removed {len(addresses):,} of the state's documents. Run `qloader plan` to see what follows.")
+
+
+@app.command("rebuild")
+def rebuild(
+    context: typer.Context,
+    output_format: common.FormatOption = common.OutputFormat.text,
+    config: common.ConfigOption = None,
+) -> None:
+    """Restore a lost state from the points in the index. The index is only read; a state that is there is copied."""
+    rebuilt = common.open_workspace(context, config).rebuild_state(progress=common.make_progress())
+    if output_format is common.OutputFormat.json:
+        common.print_json({"lineage": rebuilt.lineage, "documents": rebuilt.documents, "backup": rebuilt.backup})
+        return
+    if rebuilt.backup:
+        common.say(f"Copied the state that was there to {rebuilt.backup}")
+    common.say(f"Rebuilt the state {rebuilt.lineage} with {rebuilt.documents:,} documents.")
+    common.say("Run `qloader plan` to see what differs from the sources.")
+
+
+@app.command("migrate")
+def migrate(context: typer.Context, config: common.ConfigOption = None) -> None:
+    """Bring a state that an older qloader wrote up to date. A backup is made first."""
+    before, after = common.open_workspace(context, config).migrate_state()
+    common.say(f"Schema version {before} -> {after}." if before != after else f"Schema version {after}: up to date.")
 
 
 @app.command("unlock")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -61,7 +62,7 @@ def _owner(state: Path) -> str | None:
     # Without `immutable` SQLite wants to write beside the file; with it, it may miss what is being written.
     for options in ("mode=ro", "mode=ro&immutable=1"):
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(state))}?{options}", uri=True)) as connection:
+            with closing(sqlite3.connect(f"file:{quote(os.fsencode(state))}?{options}", uri=True)) as connection:
                 row = connection.execute("SELECT value FROM meta WHERE key = 'name'").fetchone()
         except sqlite3.Error:
             continue

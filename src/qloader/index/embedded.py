@@ -30,6 +30,7 @@ from qloader.index.protocol import (
     SparseVector,
     StoredPoint,
     Vectors,
+    owner_fields,
 )
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class EmbeddedIndex:
         """Replaces the payload of existing points, keeping their vectors; unknown ids are ignored."""
         from qdrant_edge import UpdateOperation
 
+        self._opened()
         # The engine takes one payload an operation. 17,000 a second: no slower than an upsert.
         for batch, weight in by_weight(payloads, lambda item: weigh_payload(item[1])):
             self._check_space(weight)
@@ -155,9 +157,15 @@ class EmbeddedIndex:
         return found
 
     def scroll(
-        self, *, lineage: str, with_payload: bool = True, with_vectors: bool = False, page: int = 1000
+        self,
+        *,
+        lineage: str,
+        document: tuple[str, str] | None = None,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        page: int = 1000,
     ) -> Iterator[StoredPoint]:
-        """Every point that the lineage owns, page by page, in id order."""
+        """Every point that the lineage owns, or those of one document, page by page, in id order."""
         from qdrant_edge import ScrollRequest
 
         offset: Any = None
@@ -165,7 +173,7 @@ class EmbeddedIndex:
             request = ScrollRequest(
                 offset=offset,
                 limit=page,
-                filter=_owned_by(lineage),
+                filter=_owned_by(lineage, document),
                 with_payload=with_payload,
                 with_vector=with_vectors,
             )
@@ -196,7 +204,7 @@ class EmbeddedIndex:
         shard = self._opened()
         request = QueryRequest(
             limit=limit,
-            query=Query.Nearest(_vector_to_edge(vector), using=using),  # type: ignore[call-arg]
+            query=Query.Nearest(_vector_to_edge(vector), using=using),
             filter=None if lineage is None else _owned_by(lineage),
             with_payload=True,
         )
@@ -232,6 +240,7 @@ class EmbeddedIndex:
 
     def flush(self) -> None:
         """Makes all earlier writes survive a power cut: the engine syncs its log, then its data."""
+        self._check_open()
         if self._shard is not None:
             with self._engine_errors("written"):
                 self._shard.flush()
@@ -404,7 +413,7 @@ def _engine_errors(what: str) -> Iterator[None]:
         if "WouldBlock" in text:
             raise _HeldError(
                 f"{what}: another process has it open",
-                remedy="An embedded index serves one process at a time: wait for the other one to end, or use a server.",
+                remedy="An embedded index serves one process at a time: wait for the other to end, or use a server.",
             ) from error
         full = "No space left" in text or "StorageFull" in text
         raise IndexUnavailableError(
@@ -421,10 +430,11 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
-def _owned_by(lineage: str) -> Filter:
+def _owned_by(lineage: str, document: tuple[str, str] | None = None) -> Filter:
     from qdrant_edge import FieldCondition, Filter, MatchValue
 
-    return Filter(must=[FieldCondition(key="qloader.lineage", match=MatchValue(lineage))])
+    fields = owner_fields(lineage, document)
+    return Filter(must=[FieldCondition(key=key, match=MatchValue(value)) for key, value in fields.items()])
 
 
 def _plain(payload: Mapping[str, Any]) -> dict[str, Any]:

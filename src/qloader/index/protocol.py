@@ -12,6 +12,14 @@ PAYLOAD_INDEXES = ("source", "document_id", "qloader.lineage")
 """Payload fields with a keyword index: what searches filter by, and what tells our points from foreign ones."""
 
 
+def owner_fields(lineage: str, document: tuple[str, str] | None = None) -> dict[str, str]:
+    """What the payload of a point says that the lineage owns (and that is of this document)."""
+    fields = {"qloader.lineage": lineage}
+    if document is not None:
+        fields["source"], fields["document_id"] = document
+    return fields
+
+
 @dataclass(frozen=True, slots=True)
 class SparseVector:
     """Token ids and their weights, equally long; ids are unique and in ascending order."""
@@ -112,9 +120,23 @@ class Index(Protocol):
         ...
 
     def scroll(
-        self, *, lineage: str, with_payload: bool = True, with_vectors: bool = False, page: int = 1000
+        self,
+        *,
+        lineage: str,
+        document: tuple[str, str] | None = None,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        page: int = 1000,
     ) -> Iterator[StoredPoint]:
-        """Every point that the lineage owns, page by page, in id order. Foreign points are not read."""
+        """Every point that the lineage owns, page by page, in id order. Foreign points are not read.
+
+        Args:
+            lineage: Whose points.
+            document: Source and id of a document, whose points alone are wanted.
+            with_payload: Whether to read payloads.
+            with_vectors: Whether to read vectors.
+            page: How many points one request reads.
+        """
         ...
 
     def count(self, *, lineage: str) -> int:

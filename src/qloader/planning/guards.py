@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qloader.errors import GuardError
@@ -43,42 +43,53 @@ def check_guards(
     Raises:
         GuardError: Names every source concerned, with its numbers and the flag that allows it.
     """
-    passes = set(allowed)
-    refusals = []
+    passes, emptied = set(allowed), set(empty)
+    refusals: list[_Refusal] = []
     for name, tally in sorted(tallies.items()):
         if limits.prevent_destroy and tally.deletes and tally.deletes >= tally.documents:
             share = f"all {tally.documents:,} documents of {name} would be deleted"
-            refusals.append((name, f"{share}; guards.prevent_destroy is set, take it out of the config first"))
+            text = f"{share}; guards.prevent_destroy is set, take it out of the config first"
+            refusals.append(_Refusal(name, text, "guards.prevent_destroy"))
         elif name not in passes:
-            refusals.extend(_refuse_deletes(name, tally, limits, name in set(empty)))
+            refusals.extend(_refuse_deletes(name, tally, limits, name in emptied))
         refusals.extend(_refuse_updates(name, tally, limits))
     if refusals:
-        sources = [name for name, _ in refusals]
-        flags = " ".join(f"--allow-deletes {name}" for name in dict.fromkeys(sources))
         raise GuardError(
-            "refused by a guard, nothing was changed:\n" + "\n".join(f"  {text}" for _, text in refusals),
-            remedy="Look whether the source is whole (a missing mount, a wrong path or branch). If this is meant, "
-            f"plan again with {flags}, which the plan records for its reviewer.",
+            "refused by a guard, nothing was changed:\n" + "\n".join(f"  {refusal.text}" for refusal in refusals),
+            remedy="Look whether the source is whole (a missing mount, a wrong path or branch). " + _way_past(refusals),
         )
 
 
-def _refuse_deletes(name: str, tally: SourceTally, limits: Limits, is_empty: bool) -> list[tuple[str, str]]:
-    if not tally.deletes:
-        return []
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a source's changes are refused; `key` is what to change in the config, empty where a flag allows them."""
+
+    source: str
+    text: str
+    key: str = ""
+
+
+def _way_past(refusals: Iterable[_Refusal]) -> str:
+    flags = " ".join(dict.fromkeys(f"--allow-deletes {refusal.source}" for refusal in refusals if not refusal.key))
+    keys = " and ".join(dict.fromkeys(refusal.key for refusal in refusals if refusal.key))
+    planned = f"plan again with {flags}, which the plan records for its reviewer" if flags else "plan again"
+    return f"If this is meant, {f'change {keys} in the config and ' if keys else ''}{planned}."
+
+
+def _refuse_deletes(name: str, tally: SourceTally, limits: Limits, is_empty: bool) -> Iterator[_Refusal]:
     share = f"{tally.deletes:,} of {tally.documents:,} documents of {name} would be deleted"
-    if is_empty:
-        return [(name, f"{share}: the source is empty now")]
     percent = 100 * tally.deletes / max(tally.documents, 1)
     limit = limits.max_delete_percent
-    if limit is not None and tally.documents >= SMALL_SOURCE and percent > limit:
-        return [(name, f"{share} ({percent:.1f} %); guards.max_delete_percent is {limit:g}")]
-    return []
+    if tally.deletes and is_empty:
+        yield _Refusal(name, f"{share}: the source is empty now")
+    elif limit is not None and tally.documents >= SMALL_SOURCE and percent > limit:
+        yield _Refusal(name, f"{share} ({percent:.1f} %); guards.max_delete_percent is {limit:g}")
 
 
-def _refuse_updates(name: str, tally: SourceTally, limits: Limits) -> list[tuple[str, str]]:
+def _refuse_updates(name: str, tally: SourceTally, limits: Limits) -> Iterator[_Refusal]:
     percent = 100 * tally.updates / max(tally.documents, 1)
     limit = limits.max_update_percent
-    if limit is None or tally.documents < SMALL_SOURCE or percent <= limit:
-        return []
-    share = f"{tally.updates:,} of {tally.documents:,} documents of {name} would be updated"
-    return [(name, f"{share} ({percent:.1f} %); guards.max_update_percent is {limit:g}")]
+    if limit is not None and tally.documents >= SMALL_SOURCE and percent > limit:
+        share = f"{tally.updates:,} of {tally.documents:,} documents of {name} would be updated"
+        text = f"{share} ({percent:.1f} %); guards.max_update_percent is {limit:g}"
+        yield _Refusal(name, text, "guards.max_update_percent")

@@ -23,6 +23,7 @@ from qloader.planning.encoding import change_from_dict, header_as_dict, header_f
 from qloader.planning.plan import FORMAT, Change, PlanHeader, Version
 
 _BLOCK = 1 << 20
+_HEAD = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def digest_of(header: PlanHeader, changes: Iterable[Change] = ()) -> str:
 
 def _read_header(file: IO[bytes], path: Path) -> PlanHeader:
     digest = xxh3_128()
-    first, second = file.readline(), file.readline()
+    first, second = file.readline(_HEAD), file.readline(_HEAD)  # what is no plan may have lines without an end
     digest.update(first + second)
     if first.rstrip() != b"{" or not second.startswith(b'"format": '):
         raise _no_plan(path, "it does not begin like one")
@@ -176,7 +177,12 @@ def _read_header(file: IO[bytes], path: Path) -> PlanHeader:
 
 
 def _checked(fields: dict[str, Any], digest: str, path: Path, *, rest: bytes) -> PlanHeader:
-    if fields["digest"] != digest or rest.strip() != b"}":
+    if fields["digest"] == digest and rest.strip() != b"}":
+        raise PlanError(
+            f"{path} was changed after it was written: its end is missing, or there is more after it",
+            remedy="Copy or download it again, or make the plan again with `qloader plan -o`.",
+        )
+    if fields["digest"] != digest:
         raise PlanError(
             f"{path} was changed after it was written: its digest is {digest}, and it says {fields['digest']}",
             remedy="A plan is applied exactly as it was reviewed. Make it again with `qloader plan -o`; "
@@ -255,8 +261,17 @@ def _version(version: Version | None) -> bytes:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends well, and vanishes when it does not."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """A file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    A link stays, and what it leads to is replaced. What is no file (`/dev/stdout`, a pipe) is written to as it is:
+    replacing it would take the device away from the whole system.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as device:
+            yield device
+        return
+    path = Path(os.path.realpath(path))
+    descriptor, name = tempfile.mkstemp(prefix=".qloader-plan-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

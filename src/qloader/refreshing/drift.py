@@ -32,6 +32,7 @@ TOLERANCE = 1e-5
 """Two weights are the same where they differ by less than this part: engines keep them in 32 bits."""
 
 Kind = Literal["missing", "altered", "orphaned"]
+KINDS: tuple[Kind, ...] = ("missing", "altered", "orphaned")
 
 
 @dataclass(frozen=True, slots=True)

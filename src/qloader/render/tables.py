@@ -1,7 +1,8 @@
-"""Tables for `status` and `history`."""
+"""What `status`, `history` and `refresh` print."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -11,11 +12,12 @@ from rich.text import Text
 
 from qloader.render.escape import escape_controls
 from qloader.render.times import iso
-from qloader.render.wording import count_chunks, count_documents, wrap_words
+from qloader.render.wording import FOLD, count_chunks, count_documents, wrap_words
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from qloader.refreshing.drift import Drift
     from qloader.state.records import RunRecord
     from qloader.workspace.workspace import Status
 
@@ -26,6 +28,7 @@ _DONE: Mapping[str, str] = {
     "delete": "deleted",
     "repair": "repaired",
     "already": "done before",
+    "rebuilt": "rebuilt",
 }
 """What a run's summary counts, in words. Not what failed: the run's error says that, and names the first."""
 
@@ -114,3 +117,28 @@ def _wrap_last(line: str, indent: int, width: int) -> list[str]:
 
 def _print(text: Text, console: Console) -> None:
     console.print(text, soft_wrap=True)
+
+
+def render_drift(drift: Drift, console: Console) -> None:
+    """Prints what drifted, by document."""
+    found: dict[str, Counter[str]] = {}
+    for point in drift.points:
+        found.setdefault(f"{point.source}/{point.document_id}", Counter())[point.kind] += 1
+    for address, kinds in list(found.items())[:FOLD]:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+        console.print(
+            Text.assemble(("! ", "magenta"), escape_controls(address), (f"  {counts}", "dim")), soft_wrap=True
+        )
+    if len(found) > FOLD:
+        console.print(Text(f"… and {len(found) - FOLD:,} more documents"), soft_wrap=True)
+    if not drift.points:
+        console.print(Text(f"No drift. {drift.checked:,} points are as the state says."), soft_wrap=True)
+        return
+    totals = Counter(point.kind for point in drift.points)
+    console.print(
+        Text(
+            f"Drift: {totals['missing']} missing, {totals['altered']} altered, {totals['orphaned']} orphaned of "
+            f"{drift.checked:,} points. Run `qloader plan` to see the repairs."
+        ),
+        soft_wrap=True,
+    )

@@ -33,26 +33,21 @@ def open_reading(path: Path) -> sqlite3.Connection | None:
         return None
     with translated(path):
         try:
-            connection = _connect(f"file:{quote(str(path))}?mode=ro")
-            version = schema_version(connection)
+            connection, version = _open(path, "mode=ro")
         except sqlite3.OperationalError:
             if os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK):
                 raise
             # A read-only folder: SQLite cannot make the -shm file that WAL needs. Nobody can be writing here.
-            connection = _connect(f"file:{quote(str(path))}?mode=ro&immutable=1")
-            version = schema_version(connection)
+            connection, version = _open(path, "mode=ro&immutable=1")
+        if version == latest_version():
+            return connection
+        connection.close()
         if version == 0:
-            connection.close()
             return None
-        _check_ours(connection, path)
-        if version < latest_version():
-            connection.close()
-            raise StateOutdatedError(
-                f"the state {path} has schema version {version}, older than this qloader's {latest_version()}",
-                remedy="Run `qloader state migrate` to bring it up to date; a backup is made first.",
-            )
-        check_version(connection, path)
-        return connection
+        raise StateOutdatedError(
+            f"the state {path} has schema version {version}, older than this qloader's {latest_version()}",
+            remedy="Run `qloader state migrate` to bring it up to date; a backup is made first.",
+        )
 
 
 def open_writing(
@@ -84,23 +79,35 @@ def open_writing(
             )
         _create_file(path, permissions)
     with translated(path):
-        connection = _connect(f"file:{quote(str(path))}?mode=rw")
-        version = check_version(connection, path)
-        if version:
-            _check_ours(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
-        if 0 < version < latest_version():
-            if not auto_migrate:
-                raise StateOutdatedError(
-                    f"the state {path} has schema version {version}, this qloader needs {latest_version()}",
-                    remedy="Set state.migrations.auto_migrate to true, or run `qloader state migrate`.",
-                )
-            if backup_before_migrate:
-                backup(connection, path, permissions)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        migrate(connection, path)
+        connection, version = _open(path, "mode=rw")
+        with _closed_on_error(connection):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
+            if 0 < version < latest_version():
+                if not auto_migrate:
+                    raise StateOutdatedError(
+                        f"the state {path} has schema version {version}, this qloader needs {latest_version()}",
+                        remedy="Set state.migrations.auto_migrate to true, or run `qloader state migrate`.",
+                    )
+                if backup_before_migrate:
+                    backup(connection, path, permissions)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrate(connection, path)
         return connection
+
+
+def read_version(path: Path) -> int:
+    """The schema version of an existing state, whatever it is.
+
+    Raises:
+        StateError: There is no state, or it cannot be read.
+    """
+    if not path.exists():
+        raise StateError(f"there is no state at {path}", remedy="The first `qloader apply` makes one.")
+    with translated(path):
+        connection, version = _open(path, "mode=ro")
+        connection.close()
+        return version
 
 
 def backup(connection: sqlite3.Connection, path: Path, permissions: int, target: Path | None = None) -> Path:
@@ -110,14 +117,26 @@ def backup(connection: sqlite3.Connection, path: Path, permissions: int, target:
         connection: The open state.
         path: Where it is; the copy goes beside it unless `target` says otherwise.
         permissions: File mode of the copy.
-        target: Another place for the copy; such copies are never pruned.
+        target: Another place for the copy, where nothing may be yet; such copies are never pruned.
+
+    Raises:
+        StateError: There is something at `target`, or the copy cannot be written.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     copy = target or path.with_name(f"{path.name}.backup-{stamp}")
+    if target is not None and (target.exists() or target.is_symlink()):
+        raise StateError(f"{target} exists, and is left as it is", remedy="Name a file that does not exist yet.")
+    # Under another name until it is whole: what looks like a backup must be one.
+    partial = copy.with_name(f"{copy.name}.partial")
     with translated(copy):
-        _create_file(copy, permissions)
-        with contextlib.closing(sqlite3.connect(copy)) as destination:
-            connection.backup(destination)
+        try:
+            _create_file(partial, permissions)
+            with contextlib.closing(sqlite3.connect(partial)) as destination:
+                connection.backup(destination)
+            partial.replace(copy)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
     if target is None:
         for old in sorted(path.parent.glob(f"{path.name}.backup-*"))[:-KEPT_BACKUPS]:
             old.unlink()
@@ -151,6 +170,8 @@ def _explain(error: Exception, path: Path) -> tuple[str, str]:
             f"the state {path} is busy: another process is writing to it",
             "Wait for it to end and run the command again.",
         )
+    if path.is_dir():
+        return f"the state {path} is a folder, not a file", "Set state.path to a file, or move the folder away."
     if "not a database" in words or "malformed" in words:
         return (
             f"the state {path} is damaged or is no SQLite database ({words})",
@@ -161,24 +182,62 @@ def _explain(error: Exception, path: Path) -> tuple[str, str]:
             f"the state {path} cannot be opened for this ({words})",
             "Check the permissions of the file and its folder, or set state.path to a folder you can write to.",
         )
-    return f"the state {path} cannot be used: {words}", "Run the command again with --debug to see where."
+    return (
+        f"the state {path} cannot be used: {words}",
+        "Look at its disk: its health, quotas and limits (`ulimit -f`). What was committed is kept; run the command "
+        "again with --debug to see more.",
+    )
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    """Reads every page of an open state.
+
+    Raises:
+        StateError: One of them is damaged.
+    """
+    with translated(path):
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise sqlite3.DatabaseError(f"malformed: {found}")
+
+
+def _open(path: Path, options: str) -> tuple[sqlite3.Connection, int]:
+    """An open database that is ours, and its schema version: 0 where it is new and empty, else one that we know."""
+    # From the bytes of the path: a folder's name may be no UTF-8.
+    uri = f"file:{quote(os.fsencode(path))}?{options}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
+    with _closed_on_error(connection):
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _check_ours(connection, path)
+        return connection, check_version(connection, path)
+
+
+@contextlib.contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuses a database that is neither ours nor empty, before anything is written to it."""
+    # In one transaction: another process may be creating the state just now.
+    connection.execute("BEGIN")
     application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = schema_version(connection)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.execute("COMMIT")
     if application not in (APPLICATION_ID, 0):
         raise StateError(
             f"{path} is a SQLite database of another program",
             remedy="Set state.path to a place of qloader's own.",
         )
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'lease'").fetchone() is None:
+    is_new = not tables and not version
+    is_newer = application == APPLICATION_ID and version > latest_version()
+    if not (is_new or is_newer or "lease" in tables):
         raise StateError(
             f"{path} is a SQLite database, but no qloader state",
             remedy="Set state.path to a place of qloader's own.",

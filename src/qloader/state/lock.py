@@ -16,6 +16,9 @@ from qloader.state.records import Lease
 LEASE_MS = 120_000
 """How long a lease lives without being renewed; renewed with each commit and by `keep_alive`."""
 
+_CLOCK_SLACK_MS = 10_000
+"""The system tells when a process started by a clock that may have been set since."""
+
 
 def now_ms() -> int:
     """Milliseconds since 1970 in UTC."""
@@ -29,7 +32,7 @@ def current_lease(connection: sqlite3.Connection) -> Lease | None:
 
 
 def acquire(connection: sqlite3.Connection) -> Lease:
-    """Takes the lease, from nobody, from a dead process of this host, or from an expired holder.
+    """Takes the lease, from nobody, from a dead process of this host, or from another host where it has run out.
 
     Raises:
         LockedError: Somebody else holds it; the message says who and since when.
@@ -82,25 +85,39 @@ def unlock(connection: sqlite3.Connection, lease_id: str) -> bool:
 
 
 def is_abandoned(lease: Lease, now: int) -> bool:
-    """True where the holder is a dead process of this host, or has not renewed in time."""
-    if now >= lease.expires_at:
-        return True
+    """Whether its holder is certainly gone: a dead process of this host, or one elsewhere that did not renew in time.
+
+    A process of this host that lives keeps its lease however long a batch takes it.
+    """
     if lease.host != socket.gethostname():
-        return False
+        return now >= lease.expires_at
+    return not _is_alive(lease.pid, lease.since)
+
+
+def _is_alive(pid: int, since: int) -> bool:
+    """Whether a process that took a lease at `since` is still there, and not another one under its number.
+
+    In a container that was restarted every process has the number of its predecessor.
+    """
+    import psutil
+
     try:
-        os.kill(lease.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
+        process = psutil.Process(pid)
+        started = process.create_time()
+        is_over = process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return False
+    except psutil.Error:
+        return True
+    return not is_over and started * 1000 <= since + _CLOCK_SLACK_MS
 
 
 def _locked_by(held: Lease) -> LockedError:
+    is_here = held.host == socket.gethostname()
+    runs_out = "." if is_here else f"; its lease runs out at {_clock(held.expires_at)}."
     return LockedError(
         f"the state is locked by {held.holder} on {held.host} (process {held.pid}) since {_clock(held.since)}",
-        remedy="Wait for it to end. If it is certainly dead, run "
-        f"`qloader state unlock {held.id}`; its lease runs out at {_clock(held.expires_at)}.",
+        remedy=f"Wait for it to end. If it is certainly dead, run `qloader state unlock {held.id}`" + runs_out,
     )
 
 

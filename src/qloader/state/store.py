@@ -489,6 +489,14 @@ class StateStore:
         with self._transaction() as connection:
             connection.execute("DELETE FROM source WHERE name = ?", (name,))
 
+    def check(self) -> None:
+        """Reads all of the state.
+
+        Raises:
+            StateError: Something in it is damaged.
+        """
+        database.check_pages(self._connection, self.path)
+
     def backup(self, target: Path | None = None, *, permissions: int = 0o600) -> Path:
         """A consistent copy beside the state, or at `target`."""
         return database.backup(self._connection, self.path, permissions, target)

@@ -130,6 +130,7 @@ class _Run:
             revisions={source.name: source.revision for source in header.sources},
             index=self._index,
             state=self._state,
+            lineage=known.lineage,
             chunker=self._settings.chunker(),
             embedder=self._settings.embedder(),
             batch_size=self._settings.config.ingestion.batch.size,

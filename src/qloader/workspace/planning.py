@@ -42,10 +42,12 @@ class PlanRequest:
         use_cache: False hashes everything again.
         allow_deletes: Sources whose deletes pass the guards this once.
         destroy: Plan the removal of everything instead; only `guards.prevent_destroy` refuses it.
+        refresh: Compare the index with the state first, and plan the repair of what drifted.
     """
 
     sources: tuple[str, ...] | None = None
     use_cache: bool = True
+    refresh: bool = False
     allow_deletes: tuple[str, ...] = ()
     destroy: bool = False
 
@@ -90,6 +92,8 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
     """
     progress = progress or NoProgress()
     known = read_known(settings)
+    if request.refresh:
+        known = _with_drift(settings, known, progress)
     names = [] if request.destroy else _selected(settings, request, known)
     if request.destroy:
         request = replace(request, allow_deletes=tuple(sorted(known.sources)))
@@ -153,6 +157,20 @@ def read_known(settings: Settings) -> Known:
             intents=tuple(state.intents()),
             reusable=reusable | {settings.pipeline.fingerprint},
         )
+
+
+def _with_drift(settings: Settings, known: Known, progress: Progress) -> Known:
+    """What the state says, and what in the index is otherwise; the state is only read."""
+    from qloader.workspace.refreshing import look_for_drift
+
+    state = settings.read_state()
+    if state is None or known.header is None:
+        return known
+    with state:
+        drift = look_for_drift(settings, state, progress=progress).intents()
+    interrupted = {(i.source, i.document_id): i for i in known.intents if i.reason == "interrupted"}
+    found = {(i.source, i.document_id): i for i in drift} | interrupted
+    return replace(known, intents=tuple(found[key] for key in sorted(found)))
 
 
 def check_embedded_marker(settings: Settings, header: StateHeader | None, documents: int) -> None:

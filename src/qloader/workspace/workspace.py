@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -21,6 +21,8 @@ from qloader.workspace.settings import Settings
 if TYPE_CHECKING:
     from qloader.applying.result import ApplyResult
     from qloader.index.protocol import Hit
+    from qloader.refreshing.drift import Drift
+    from qloader.workspace.rebuilding import Rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class Status:
     def points(self) -> int:
         """How many points the state says the index holds."""
         return sum(source.chunks for source in self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `remove_from_state` did: where the state was copied to before, and its serial now."""
+
+    backup: Path
+    serial: int
 
 
 class Workspace:
@@ -203,15 +213,75 @@ class Workspace:
             target: The copy; beside the state where None.
 
         Raises:
-            StateError: There is no state, or the copy cannot be written.
+            StateError: There is no state, it is damaged, or the copy cannot be written.
         """
         state = self.settings.read_state()
         if state is None:
             raise StateError("there is no state to back up", remedy="The first `qloader apply` makes one.")
         with state:
+            state.check()  # a copy of damage would push out a good copy
             return state.backup(
                 Path(target) if target is not None else None, permissions=self.settings.config.state.permissions
             )
+
+    def refresh(self, *, deep: bool = False, progress: Progress | None = None) -> Drift:
+        """Compares the index with the state, point by point; the next plan repairs what drifted.
+
+        Args:
+            deep: Compare vectors too, for which every text is embedded again.
+            progress: Told what goes on.
+
+        Raises:
+            QloaderError: See `workspace.refreshing.refresh`.
+        """
+        from qloader.workspace.refreshing import refresh
+
+        return refresh(self.settings, deep=deep, progress=progress)
+
+    def rebuild_state(self, *, progress: Progress | None = None) -> Rebuilt:
+        """Writes the state anew from the points in the index.
+
+        Raises:
+            QloaderError: See `workspace.rebuilding.rebuild_state`.
+        """
+        from qloader.workspace.rebuilding import rebuild_state
+
+        return rebuild_state(self.settings, progress=progress)
+
+    def remove_from_state(self, addresses: Sequence[str]) -> Removed:
+        """Takes documents out of the state, after a backup; their points stay until the next apply.
+
+        Raises:
+            StateError: The state has no such document; nothing is removed then.
+            LockedError: Another writer holds the state.
+        """
+        if not self.settings.state.exists():
+            raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
+        with self.settings.write_state(create=False) as state:
+            state.lock()
+            keys = []
+            for address in addresses:
+                source, _, document_id = address.partition("/")
+                if state.document(source, document_id) is None:
+                    raise StateError(f"the state has no document {address}", remedy="See `qloader state list`.")
+                keys.append((source, document_id))
+            backup = state.backup(permissions=self.settings.config.state.permissions)
+            return Removed(backup, state.remove_documents(keys))
+
+    def migrate_state(self) -> tuple[int, int]:
+        """Brings a state that an older qloader wrote up to date; a backup is made first.
+
+        Returns:
+            The schema versions before and after.
+
+        Raises:
+            StateError: There is no state, or it cannot be migrated.
+        """
+        from qloader.state.database import read_version
+
+        before = read_version(self.settings.state)
+        self.settings.write_state(create=False, migrate=True).close()
+        return before, read_version(self.settings.state)
 
     def unlock(self, lease_id: str) -> bool:
         """Removes the lease of a writer that is certainly dead; False where it has another id."""

@@ -1,0 +1,56 @@
+"""The process's standard streams, whatever the caller made of them: closed, or pipes whose reader leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Output(io.FileIO):
+    """A stream that its reader may leave (`| head -1`): the rest goes nowhere, and the work goes on.
+
+    An apply must not end in the middle because nobody reads what it says, and the exit code stays that of the work.
+    """
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+
+
+def prepare_streams() -> None:
+    """Makes the three streams usable, once, before anything else is opened.
+
+    A stream that the caller closed is opened to nowhere: else the first database opened would take its number, and a
+    message printed there would end up in the database. What goes to stdout is for programs, and UTF-8 in any locale.
+    """
+    closed = [number for number in range(3) if not _is_open(number)]
+    for number in closed:  # in ascending order, since the system gives out the lowest number that is free
+        os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+    if 0 in closed:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
+    # A character that UTF-8 lacks (half of a pair) is written as `\udcff`, which is JSON's own way to write it.
+    sys.stdout = _output(1, encoding="utf-8", line_buffering=os.isatty(1))
+    sys.stderr = _output(2, encoding=sys.stderr.encoding if sys.stderr else "utf-8", line_buffering=True)
+
+
+def _output(number: int, *, encoding: str, line_buffering: bool) -> TextIO:
+    buffer = io.BufferedWriter(_Output(number, "w", closefd=False))
+    return io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", line_buffering=line_buffering)
+
+
+def _is_open(number: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.fstat(number)
+        return True
+    return False

@@ -1,0 +1,508 @@
+"""The server index: one collection of a Qdrant server or cluster, over qdrant-client (REST or gRPC).
+
+Whose the collection is stands in its own metadata, which Qdrant keeps since 1.16:
+
+    {"qloader": {"format": "qloader.index/1", "lineage": "...", "pipeline": "...", "complete": true}}
+
+An older server drops metadata without a word. `create` therefore reads back what it wrote, and refuses such
+a server; a collection that exists without our metadata is nobody's, and every call refuses it.
+
+`complete` is false until the payload indexes are made, and such a collection is described as none, so that
+whoever was cut short creates it again. Every write waits until the server has applied it and has it in its
+log, so that `flush` has nothing to do; whether that log survives a power cut is the server's affair.
+
+Importing qdrant-client takes two seconds, so that only a call that talks to the server does it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from qloader.errors import ForeignIndexError, IndexUnavailableError
+from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.marker import FORMAT
+from qloader.index.protocol import (
+    PAYLOAD_INDEXES,
+    SPARSE_VECTOR,
+    CollectionInfo,
+    Hit,
+    Point,
+    SparseVector,
+    StoredPoint,
+    Vectors,
+    owner_fields,
+)
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+    from qdrant_client.models import Filter
+
+METADATA = "qloader"
+"""The key of a collection's metadata that is ours; other keys are left alone."""
+
+_NO_NAME = frozenset('<>:"/\\|?*\0\x1f')
+_LONGEST_NAME = 255
+
+
+def connect(
+    url: str, collection: str, *, api_key: str | None = None, prefer_grpc: bool = False, timeout: float = 30.0
+) -> ServerIndex:
+    """A collection on a server. Nothing is imported or connected before the first call.
+
+    Args:
+        url: The server's address, with http or https. Without a port it means 6333; gRPC always uses 6334.
+        collection: The collection's name.
+        api_key: The server's key, if it wants one. It is sent to any address, as the key of a cluster
+            behind plain http must be; use https where others can listen.
+        prefer_grpc: Talk gRPC.
+        timeout: How long one request may take, in seconds; rounded up to whole ones.
+
+    Raises:
+        IndexUnavailableError: The name, the address or the key cannot be one.
+    """
+    _check_name(collection)
+    server = _check_url(url)
+    api_key = _check_key(api_key)
+
+    def make_client() -> QdrantClient:
+        # gRPC writes to stderr what it raises as well; it looks here once, when it is imported.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from qdrant_client import QdrantClient
+
+        return QdrantClient(
+            url=url,
+            prefer_grpc=prefer_grpc,
+            timeout=math.ceil(timeout),
+            # As a header, since the client prints a warning for a key over http each time it is made.
+            headers={"api-key": api_key} if api_key else None,
+            # The check is a thread of its own that asks the server once more, and prints what it thinks.
+            check_compatibility=False,
+        )
+
+    return ServerIndex(make_client, collection, server=server, secret=api_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """What our metadata in a collection says."""
+
+    lineage: str
+    pipeline: str
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Collection:
+    """A collection as the server describes it; `has_idf` is about the `bm25` vector."""
+
+    owner: _Owner | None
+    vectors: frozenset[str]
+    has_idf: bool
+
+
+class ServerIndex:
+    """One collection behind a Qdrant client. The client is made by the first call that needs it.
+
+    Args:
+        make_client: Makes the client: of a server, or (in tests) of qdrant-client's own local mode.
+        collection: The collection's name.
+        server: The address for messages, without credentials.
+        secret: The API key, which is cut out of whatever the server says.
+    """
+
+    def __init__(
+        self, make_client: Callable[[], QdrantClient], collection: str, *, server: str, secret: str | None = None
+    ) -> None:
+        self._make_client = make_client
+        self._collection = collection
+        self._server = server
+        self._secret = secret
+        self._client: QdrantClient | None = None
+        self._known: _Collection | None = None
+        self._is_closed = False
+
+    def describe(self) -> CollectionInfo | None:
+        """What is there, or None where the collection does not exist, or its creation was cut short."""
+        found = self._look()
+        if found is None or (found.owner is not None and not found.owner.is_complete):
+            return None
+        # The count that comes with the description is an estimate.
+        points = int(self._ask("read", "count", exact=True).count)
+        lineage, pipeline = (found.owner.lineage, found.owner.pipeline) if found.owner else (None, None)
+        return CollectionInfo(lineage, pipeline, found.vectors, points)
+
+    def create(self, *, lineage: str, pipeline: str) -> None:
+        """Creates the collection, or completes a creation that was cut short.
+
+        Raises:
+            ForeignIndexError: A collection of that name exists and belongs to another lineage.
+            IndexUnavailableError: The server is older than Qdrant 1.16.
+        """
+        from qdrant_client import models
+
+        found = self._look() or self._make_collection(_Owner(lineage, pipeline, is_complete=False))
+        owner = found.owner.lineage if found.owner else None
+        if owner != lineage:
+            raise ForeignIndexError(
+                f"the collection {self._collection} on the Qdrant server {self._server} belongs to "
+                + (f"the state {owner}" if owner else "no qloader state"),
+                remedy="Choose another name in index.collection, or find the state that it belongs to.",
+            )
+        self._check_vectors(found)
+        for name in PAYLOAD_INDEXES:
+            # The server does nothing where the index is there already.
+            schema = models.PayloadSchemaType.KEYWORD
+            self._ask("created", "create_payload_index", field_name=name, field_schema=schema, wait=True)
+        self.mark(lineage=lineage, pipeline=pipeline)
+
+    def mark(self, *, lineage: str, pipeline: str) -> None:
+        """Records the lineage and the pipeline fingerprint in the collection's metadata."""
+        found = self._look()
+        if found is None:
+            raise self._gone()
+        owner = _Owner(lineage, pipeline, is_complete=True)
+        # Changing metadata takes a key that may manage collections. A run that changes none needs no such key.
+        if found.owner != owner:
+            self._ask("written", "update_collection", metadata=_to_metadata(owner))
+            self._known = None
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Writes points, whole: an existing point of the same id is replaced."""
+        from qdrant_client import models
+
+        known = self._opened().vectors
+        for batch, _ in by_weight(points, weigh_point):
+            unknown = {name for point in batch for name in point.vectors if name not in known}
+            if unknown:
+                raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
+            structs = [
+                models.PointStruct(id=p.id, vector=_to_client(p.vectors), payload=dict(p.payload)) for p in batch
+            ]
+            self._ask("written", "upsert", points=structs, wait=True)
+
+    def set_payloads(self, payloads: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Replaces the payload of existing points, keeping their vectors; unknown ids are ignored."""
+        from qdrant_client import models
+
+        self._opened()
+        for batch, _ in by_weight(payloads, lambda item: weigh_payload(item[1])):
+            operations = [
+                models.OverwritePayloadOperation(
+                    overwrite_payload=models.SetPayload(
+                        payload=dict(payload),
+                        # By a filter: a list of ids with an unknown one is refused, and the rest of the batch too.
+                        filter=models.Filter(must=[models.HasIdCondition(has_id=[point])]),
+                    )
+                )
+                for point, payload in batch
+            ]
+            self._ask("written", "batch_update_points", update_operations=operations, wait=True)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Deletes points; unknown ids are ignored."""
+        self._opened()
+        for batch in by_count(ids):
+            self._ask("written", "delete", points_selector=list(batch), wait=True)
+
+    def retrieve(
+        self, ids: Sequence[str], *, with_payload: bool = False, with_vectors: bool = False
+    ) -> list[StoredPoint]:
+        """Reads points by id, in no particular order; missing ones are left out."""
+        self._opened()
+        found: list[StoredPoint] = []
+        for batch in by_count(ids):
+            records = self._ask(
+                "read", "retrieve", ids=list(batch), with_payload=with_payload, with_vectors=with_vectors
+            )
+            found.extend(_from_client(record) for record in records)
+        return found
+
+    def scroll(
+        self,
+        *,
+        lineage: str,
+        document: tuple[str, str] | None = None,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        page: int = 1000,
+    ) -> Iterator[StoredPoint]:
+        """Every point that the lineage owns, or those of one document, page by page, in id order."""
+        offset: Any = None
+        while True:
+            self._opened()
+            records, offset = self._ask(
+                "read",
+                "scroll",
+                scroll_filter=_owned_by(lineage, document),
+                limit=page,
+                offset=offset,
+                with_payload=with_payload,
+                with_vectors=with_vectors,
+            )
+            for record in records:
+                yield _from_client(record)
+            if offset is None:
+                return
+
+    def count(self, *, lineage: str) -> int:
+        """How many points the lineage owns."""
+        self._opened()
+        return int(self._ask("read", "count", count_filter=_owned_by(lineage), exact=True).count)
+
+    def search(
+        self, vector: SparseVector | Sequence[float], *, using: str, limit: int, lineage: str | None = None
+    ) -> list[Hit]:
+        """The nearest points by one named vector, best first."""
+        if using not in self._opened().vectors:
+            raise self._wrong_vectors(f"it has no {using}")
+        answer = self._ask(
+            "searched",
+            "query_points",
+            query=_vector_to_client(vector),
+            using=using,
+            limit=limit,
+            query_filter=None if lineage is None else _owned_by(lineage),
+            with_payload=True,
+        )
+        return [Hit(str(point.id), point.score, point.payload or {}) for point in answer.points]
+
+    def drop(self) -> None:
+        """Deletes the collection and all that is in it; does nothing where it does not exist.
+
+        Raises:
+            ForeignIndexError: The name is an alias of a collection, which the server does not delete.
+        """
+        is_deleted = self._ask("deleted", "delete_collection")
+        self._known = None
+        if not is_deleted and self._ask("read", "collection_exists"):
+            raise ForeignIndexError(
+                f"{self._collection} on the Qdrant server {self._server} is an alias, not a collection",
+                remedy="Name the collection itself in index.collection.",
+            )
+
+    def flush(self) -> None:
+        """Does nothing: every write waited until the server had it."""
+        self._check_open()
+
+    def close(self) -> None:
+        """Lets go of the connection; further calls are errors."""
+        client, self._client = self._client, None
+        self._is_closed = True
+        if client is not None:
+            client.close()
+
+    def _ask(self, what: str, method: str, **arguments: Any) -> Any:
+        """Sends one request about the collection: the one way to the client, where its errors become ours.
+
+        Args:
+            what: What the request is for, as in "the collection cannot be `read`".
+            method: The client's method, whose first parameter is the collection's name.
+            arguments: Its other parameters.
+        """
+        client = self._connected()
+        try:
+            return getattr(client, method)(self._collection, **arguments)
+        except Exception as error:
+            from qloader.index.server_errors import as_error, understand
+
+            failure = understand(error)
+            if failure is None:
+                raise
+            # An answer that repeats the key must not reach a traceback either.
+            cause = None if self._secret and self._secret in str(error) else error
+            raise as_error(
+                failure, what=what, server=self._server, collection=self._collection, secret=self._secret
+            ) from cause
+
+    def _connected(self) -> QdrantClient:
+        self._check_open()
+        if self._client is None:
+            try:
+                self._client = self._make_client()
+            except (OSError, ValueError) as error:
+                raise IndexUnavailableError(
+                    f"no client can be made for the Qdrant server {self._server}: {error}",
+                    remedy="Check index.url, and the certificates that SSL_CERT_FILE names, if it is set.",
+                ) from error
+        return self._client
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise IndexUnavailableError(
+                f"the collection {self._collection} on the Qdrant server {self._server} was closed",
+                remedy="Open it again.",
+            )
+
+    def _look(self) -> _Collection | None:
+        """The collection as it is now, whoever made it."""
+        if not self._ask("read", "collection_exists"):
+            return None
+        config = self._ask("read", "get_collection").config
+        dense, sparse = config.params.vectors, config.params.sparse_vectors or {}
+        # A collection may have one vector without a name, and is then described by its parameters alone.
+        names = set(dense) if isinstance(dense, Mapping) else {""} if dense else set()
+        modifier = getattr(sparse.get(SPARSE_VECTOR), "modifier", None)
+        return _Collection(
+            owner=self._owner_in(config.metadata or {}),
+            vectors=frozenset(names | set(sparse)),
+            has_idf=modifier is not None and modifier.value == "idf",
+        )
+
+    def _owner_in(self, metadata: Mapping[str, Any]) -> _Owner | None:
+        if METADATA not in metadata:
+            return None
+        facts = metadata[METADATA]
+        try:
+            found = facts["format"]
+            if found == FORMAT:
+                return _Owner(str(facts["lineage"]), str(facts["pipeline"]), facts["complete"] is True)
+        except (KeyError, TypeError) as error:
+            raise ForeignIndexError(
+                f"the metadata of the collection {self._collection} on the Qdrant server {self._server} "
+                "is damaged: it does not say whose index this is",
+                remedy="Restore the collection from a snapshot, or choose another name in index.collection.",
+            ) from error
+        raise ForeignIndexError(
+            f"the collection {self._collection} on the Qdrant server {self._server} has the format {found!r}, "
+            f"and this qloader knows {FORMAT}",
+            remedy="Use the qloader that wrote it, or a newer one.",
+        )
+
+    def _make_collection(self, owner: _Owner) -> _Collection:
+        from qdrant_client import models
+
+        self._ask(
+            "created",
+            "create_collection",
+            vectors_config={},
+            sparse_vectors_config={SPARSE_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            metadata=_to_metadata(owner),
+        )
+        found = self._look()
+        if found is None:
+            raise self._gone()
+        if found.owner is None:
+            # What was made a moment ago is empty, and would stay behind as nobody's.
+            self._ask("deleted", "delete_collection")
+            raise IndexUnavailableError(
+                f"the Qdrant server {self._server} is too old: it does not keep a collection's metadata, "
+                "which says whose the collection is",
+                remedy="Update it to Qdrant 1.16 or newer, or use an embedded index (index.path).",
+            )
+        return found
+
+    def _opened(self) -> _Collection:
+        """A collection that exists, is ours to the end, and has the vectors it must have."""
+        self._check_open()
+        if self._known is None:
+            found = self._look()
+            if found is None or found.owner is None or not found.owner.is_complete:
+                raise self._gone() if found is None or found.owner else self._nobodys()
+            self._check_vectors(found)
+            self._known = found
+        return self._known
+
+    def _check_vectors(self, found: _Collection) -> None:
+        if SPARSE_VECTOR not in found.vectors:
+            names = ", ".join(name or "one without a name" for name in sorted(found.vectors))
+            raise self._wrong_vectors(f"it has {names or 'no vectors'}, not {SPARSE_VECTOR}")
+        if not found.has_idf:
+            raise self._wrong_vectors(f"its {SPARSE_VECTOR} is without the IDF modifier")
+
+    def _wrong_vectors(self, what: str) -> ForeignIndexError:
+        return ForeignIndexError(
+            f"the collection {self._collection} on the Qdrant server {self._server} has other vectors than "
+            f"qloader makes: {what}",
+            remedy="Choose another name in index.collection, or delete the collection and load it anew.",
+        )
+
+    def _gone(self) -> ForeignIndexError:
+        return ForeignIndexError(
+            f"there is no collection {self._collection} on the Qdrant server {self._server}",
+            remedy="Check index.url and index.collection; `qloader apply` makes it.",
+        )
+
+    def _nobodys(self) -> ForeignIndexError:
+        return ForeignIndexError(
+            f"the collection {self._collection} on the Qdrant server {self._server} belongs to no qloader state",
+            remedy="Choose another name in index.collection; qloader works only on collections that it made.",
+        )
+
+
+def _check_name(collection: str) -> None:
+    # The server's own rule.
+    if collection in ("", ".", "..") or len(collection) > _LONGEST_NAME or _NO_NAME & set(collection):
+        raise IndexUnavailableError(
+            f"{collection[:80]!r} cannot be the name of a collection on a Qdrant server",
+            remedy='Choose a name of 1 to 255 characters, none of <>:"/\\|?*, in index.collection.',
+        )
+
+
+def _check_url(url: str) -> str:
+    """The address for messages: what a message may show of it."""
+    remedy = "Write index.url as http://HOST:PORT or https://HOST:PORT, with a path if the server is behind one."
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    # What is wrong is not shown: it may hold a password.
+    if not is_usable or any(char.isspace() or not char.isprintable() for char in url):
+        raise IndexUnavailableError("index.url is not the address of a Qdrant server", remedy=remedy)
+    if "@" in parts.netloc:
+        raise IndexUnavailableError(
+            "index.url holds a name or a password, which the Qdrant client would not send",
+            remedy="Leave them out of index.url, and put the server's key into index.api_key.",
+        )
+    if parts.query or parts.fragment:
+        raise IndexUnavailableError("index.url holds a query or a fragment, which no server has", remedy=remedy)
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _check_key(key: str | None) -> str | None:
+    # The HTTP library repeats a header that it refuses, in full, in its error.
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise IndexUnavailableError(
+            "index.api_key holds a space, a line break or another character that no key has",
+            remedy="Check what sets it; a key read from a file may end with a line break.",
+        )
+    return key or None
+
+
+def _to_metadata(owner: _Owner) -> dict[str, Any]:
+    facts = {"format": FORMAT, "lineage": owner.lineage, "pipeline": owner.pipeline, "complete": owner.is_complete}
+    return {METADATA: facts}
+
+
+def _owned_by(lineage: str, document: tuple[str, str] | None = None) -> Filter:
+    from qdrant_client import models
+
+    fields = owner_fields(lineage, document)
+    return models.Filter(
+        must=[models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in fields.items()]
+    )
+
+
+def _to_client(vectors: Vectors) -> dict[str, Any]:
+    return {name: _vector_to_client(vector) for name, vector in vectors.items()}
+
+
+def _vector_to_client(vector: SparseVector | Sequence[float]) -> Any:
+    if not isinstance(vector, SparseVector):
+        return list(vector)
+    from qdrant_client import models
+
+    return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
+
+
+def _from_client(record: Any) -> StoredPoint:
+    found = record.vector if isinstance(record.vector, Mapping) else {}
+    vectors: dict[str, SparseVector | Sequence[float]] = {}
+    for name, vector in found.items():
+        vectors[name] = SparseVector(vector.indices, vector.values) if hasattr(vector, "indices") else vector
+    return StoredPoint(str(record.id), record.payload or {}, vectors)

@@ -1,0 +1,172 @@
+"""Servers on this machine's loopback: one that answers whatever it is told, and one that speaks Qdrant's REST.
+
+The second is no Qdrant: it hands requests to the local mode of qdrant-client. It is here for what the local
+mode alone cannot show: that requests survive the way through HTTP and JSON, and what comes of refusals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from qdrant_client import QdrantClient, models
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def serving(respond: Callable[[Request], Answer]) -> Iterator[str]:
+    """Runs an HTTP server on a free port; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            url = urllib.parse.urlsplit(self.path)
+            length = int(self.headers.get("content-length") or 0)
+            query = dict(urllib.parse.parse_qsl(url.query))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = respond(Request(self.command, url.path, query, headers, self.rfile.read(length)))
+            self.send_response(answer.status)
+            for name, value in {"content-type": answer.content_type, **answer.headers}.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class StandIn:
+    """Qdrant's REST, as far as an index uses it.
+
+    Attributes:
+        client: The local mode behind it.
+        keeps_metadata: False makes it as forgetful as a server before 1.16.
+        requests: What came in.
+    """
+
+    client: QdrantClient = field(default_factory=lambda: QdrantClient(":memory:"))
+    keeps_metadata: bool = True
+    requests: list[Request] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def respond(self, request: Request) -> Answer:
+        with self._lock:
+            self.requests.append(request)
+            parts = [urllib.parse.unquote(part) for part in request.path.strip("/").split("/")]
+            name, rest = parts[1], "/".join(parts[2:])
+            is_there = self.client.collection_exists(name)
+            if rest == "exists":
+                return _result({"exists": is_there})
+            if not is_there and not (request.method == "PUT" and rest == ""):
+                if request.method == "DELETE":
+                    return _result(False)
+                return _error(404, f"Not found: Collection `{name}` doesn't exist!")
+            try:
+                return _result(self._ask(name, request.method, rest, request.body))
+            except KeyError as error:
+                return _error(404, f"Not found: No point with id {error.args[0]} found")
+            except (ValueError, ValidationError) as error:
+                return _error(400, f"Bad request: {error}")
+
+    def _ask(self, name: str, method: str, rest: str, body: bytes) -> Any:
+        client = self.client
+        match method, rest:
+            case "GET", "":
+                return client.get_collection(name)
+            case "PUT", "":
+                wanted = models.CreateCollection.model_validate_json(body)
+                metadata = wanted.metadata if self.keeps_metadata else None
+                return client.create_collection(name, wanted.vectors, wanted.sparse_vectors, metadata=metadata)
+            case "PATCH", "":
+                wanted = models.UpdateCollection.model_validate_json(body)
+                return client.update_collection(name, metadata=wanted.metadata if self.keeps_metadata else None)
+            case "DELETE", "":
+                return client.delete_collection(name)
+            case "PUT", "index":
+                index = models.CreateFieldIndex.model_validate_json(body)
+                return client.create_payload_index(name, index.field_name, index.field_schema)
+            case "PUT", "points":
+                return client.upsert(name, models.PointsList.model_validate_json(body).points)
+            case "POST", "points":
+                wanted = models.PointRequest.model_validate_json(body)
+                return client.retrieve(name, wanted.ids, bool(wanted.with_payload), bool(wanted.with_vector))
+            case "POST", "points/batch":
+                operations = models.UpdateOperations.model_validate_json(body).operations
+                return client.batch_update_points(name, operations)
+            case "POST", "points/delete":
+                return client.delete(name, models.PointIdsList.model_validate_json(body))
+            case "POST", "points/count":
+                wanted = models.CountRequest.model_validate_json(body)
+                return client.count(name, wanted.filter, exact=bool(wanted.exact))
+            case "POST", "points/scroll":
+                wanted = models.ScrollRequest.model_validate_json(body)
+                points, following = client.scroll(
+                    name,
+                    wanted.filter,
+                    limit=wanted.limit or 10,
+                    offset=wanted.offset,
+                    with_payload=bool(wanted.with_payload),
+                    with_vectors=bool(wanted.with_vector),
+                )
+                return models.ScrollResult(points=points, next_page_offset=following)
+            case "POST", "points/query":
+                wanted = models.QueryRequest.model_validate_json(body)
+                return client.query_points(
+                    name,
+                    wanted.query,
+                    using=wanted.using,
+                    query_filter=wanted.filter,
+                    limit=wanted.limit or 10,
+                    with_payload=bool(wanted.with_payload),
+                )
+        raise ValueError(f"no such request: {method} {rest}")
+
+
+def _result(value: Any) -> Answer:
+    return Answer(200, json.dumps({"result": _plain(value), "status": "ok", "time": 0.0}).encode())
+
+
+def _error(status: int, text: str) -> Answer:
+    return Answer(status, json.dumps({"status": {"error": text}, "time": 0.0}).encode())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return [_plain(item) for item in value] if isinstance(value, list) else value
