@@ -22,13 +22,13 @@ from qdrant_edge import (
 )
 from qdrant_edge import Point as EdgePoint
 from qdrant_edge import SparseVector as EdgeVector
-from qdrant_loopback import StandIn, serving
 
 from qloader.index.embedded import EmbeddedIndex
 from qloader.index.marker import SHARD
 from qloader.index.open import open_index
 from qloader.index.protocol import Index
 from qloader.index.server import METADATA, ServerIndex
+from support.qdrant_loopback import StandIn, serving
 
 COLLECTION = "docs"
 FOREIGN_POINT = str(uuid.UUID(int=1))

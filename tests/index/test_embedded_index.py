@@ -130,6 +130,23 @@ def test_a_half_made_shard_is_made_anew(path: Path) -> None:
     assert sorted(modes(path / "docs")) == [MARKER, SHARD]
 
 
+def test_a_drop_that_is_cut_short_leaves_no_half_deleted_shard(
+    path: Path, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    index.upsert([make_point(1)])
+    monkeypatch.setattr("shutil.rmtree", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        index.drop()
+    monkeypatch.undo()
+    assert read_marker(path, "docs") is None
+    assert index.describe() is None
+    index.drop()
+    assert list(path.iterdir()) == []
+
+
 def test_a_half_done_drop_is_no_collection_and_is_finished(path: Path, index: EmbeddedIndex) -> None:
     index.upsert([make_point(1)])
     index.close()
@@ -288,7 +305,8 @@ def test_tidying_up_changes_nothing(index: EmbeddedIndex) -> None:
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     """Runs a script in a process of its own, and waits until it has said its first line."""
-    prelude = f"import sys\nOURS = {OURS!r}\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    here = Path(__file__).parent
+    prelude = f"import sys\nOURS = {OURS!r}\nsys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]\n"
     process = subprocess.Popen(
         [sys.executable, "-c", prelude + script, *map(str, arguments)],
         stdin=subprocess.PIPE,

@@ -290,6 +290,17 @@ def test_a_scroll_yields_every_own_point_once_in_id_order(index: Index, page: in
     assert found == sorted(point.id for point in ours)
 
 
+def test_a_scroll_of_one_document_yields_its_points_alone(index: Index) -> None:
+    points = make_points(["one", "two", "three", "four", "five"])
+    of_document = [replace(p, payload={**p.payload, "document_id": "a/ü.md"}) for p in points[:3]]
+    of_another_source = replace(of_document[2], id=points[3].id, payload={**of_document[2].payload, "source": "wiki"})
+    theirs = replace(of_document[0], id=point_id(9), payload={**of_document[0].payload, "qloader": {"lineage": THEIRS}})
+    index.upsert([*of_document, of_another_source, points[4], theirs])
+    found = list(index.scroll(lineage=OURS, document=("docs", "a/ü.md"), page=2))
+    assert [point.id for point in found] == sorted(point.id for point in of_document)
+    assert list(index.scroll(lineage=OURS, document=("docs", "a"))) == []
+
+
 def test_a_scroll_goes_on_while_what_it_yielded_is_deleted(index: Index) -> None:
     points = make_points([f"text {number}" for number in range(10)])
     index.upsert(points)

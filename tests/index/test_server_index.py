@@ -17,12 +17,12 @@ from typing import Any
 import numpy
 import pytest
 from qdrant_client import QdrantClient, models
-from qdrant_loopback import Answer, Request, StandIn, serving
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError, QloaderError
 from qloader.index.open import open_index
 from qloader.index.protocol import PAYLOAD_INDEXES, SPARSE_VECTOR, Point, SparseVector
 from qloader.index.server import METADATA, ServerIndex, connect
+from support.qdrant_loopback import Answer, Request, StandIn, serving
 
 KEY = "a-very-secret-key-0123"
 OURS = "6f0c2f4e-0000-4000-8000-000000000001"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,7 +15,8 @@ from qloader.workspace.planning import PlanRequest
 
 CONFIG = """\
 name: test
-index: {{collection: test, path: .qloader/index}}
+index: {{collection: test, {place}}}
+state: {{path: .qloader/state.db}}
 sources:
   docs: {{type: files, path: {path}}}
 chunking: {{max_chars: {max_chars}}}
@@ -22,11 +24,18 @@ ingestion: {{batch: {{size: {batch}}}}}
 """
 
 
-def make_workspace(folder: Path, *, path: str = "docs", max_chars: int = 200, batch: int = 2) -> Workspace:
-    """A config in a folder with a `docs` folder beside it."""
+def make_workspace(
+    folder: Path, *, path: str = "docs", max_chars: int = 200, batch: int = 2, url: str | None = None
+) -> Workspace:
+    """A config in a folder with a `docs` folder beside it; the index embedded, or on the server at `url`."""
     (folder / "docs").mkdir(parents=True, exist_ok=True)
     config = folder / "qloader.yaml"
-    config.write_text(CONFIG.format(path=path, max_chars=max_chars, batch=batch), encoding="utf-8")
+    config.write_text(
+        CONFIG.format(
+            path=path, max_chars=max_chars, batch=batch, place=f"url: {url}" if url else "path: .qloader/index"
+        ),
+        encoding="utf-8",
+    )
     return Workspace.open(config)
 
 
@@ -84,15 +93,16 @@ def fresh_load(workspace: Workspace) -> dict[str, Any]:
     """
     config = workspace.settings.config
     folders = [entry for entry in sorted(config.base.iterdir()) if entry.is_dir() and entry.name != ".qloader"]
+    text = re.sub(r"url: http\S+?(?=[,}])", "path: .qloader/index", config.file.read_text(encoding="utf-8"))
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
     key = (
-        config.file.read_bytes(),
+        text,
         *((str(f.relative_to(config.base)), f.read_bytes(), int(f.stat().st_mtime)) for f in files),
     )
     if key not in _fresh:
         with tempfile.TemporaryDirectory() as folder:
             other = Path(folder) / "qloader.yaml"
-            other.write_text(config.file.read_text(encoding="utf-8"), encoding="utf-8")
+            other.write_text(text, encoding="utf-8")
             for source in folders:
                 shutil.copytree(source, Path(folder) / source.name, symlinks=True)
             fresh = Workspace.open(other)

@@ -50,7 +50,7 @@ class Bm25Embedder:
         return [{SPARSE_VECTOR: _sparse(embed(text))} for text in texts]
 
     def embed_query(self, text: str) -> SparseVector:
-        """The words of a query, each with weight 1. Bytes that are no text, as a terminal may pass them, count as none."""
+        """The words of a query, each with weight 1. Bytes that are no text, as a terminal may pass, count as none."""
         return _sparse(self._model.embed_query(text.encode("utf-8", "replace").decode("utf-8")))
 
 

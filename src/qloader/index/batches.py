@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import orjson
+
 from qloader.index.protocol import Point, SparseVector
 
 T = TypeVar("T")
@@ -16,7 +18,6 @@ MAX_WEIGHT = 4_000_000
 """Characters in one request. Four bytes each and JSON's own share stay below the 32 MB that a server takes
 (`service.max_request_size_mb`) and that one file of the engine's log holds."""
 
-_CHARACTERS_A_VALUE = 8
 _CHARACTERS_A_TOKEN = 30
 
 
@@ -47,22 +48,12 @@ def by_weight(items: Sequence[T], weigh: Callable[[T], int]) -> Iterator[tuple[l
 
 def weigh_point(point: Point) -> int:
     """About how many characters a point is as JSON."""
-    vectors = sum(
-        len(vector.indices) if isinstance(vector, SparseVector) else len(vector) for vector in point.vectors.values()
-    )
+    vectors = 0
+    for vector in point.vectors.values():
+        vectors += len(vector.indices) if isinstance(vector, SparseVector) else len(vector)
     return weigh_payload(point.payload) + vectors * _CHARACTERS_A_TOKEN
 
 
 def weigh_payload(payload: Mapping[str, Any]) -> int:
-    """About how many characters a payload is as JSON."""
-    return sum(len(key) + _weigh(value) for key, value in payload.items())
-
-
-def _weigh(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value) + _CHARACTERS_A_VALUE
-    if isinstance(value, Mapping):
-        return weigh_payload(value)
-    if isinstance(value, list | tuple):
-        return sum(_weigh(item) for item in value)
-    return _CHARACTERS_A_VALUE
+    """How many bytes a payload is as JSON: written out once more, since nothing else in Python is as fast."""
+    return len(orjson.dumps(payload))

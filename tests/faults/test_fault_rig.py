@@ -1,0 +1,188 @@
+"""Every fault at every step of an apply, and every way on from there: the index ends as a fresh load.
+
+make test        each point with each of its faults, the ways on in turn
+make faults      each point with each of its faults and every way on
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from qloader import Workspace
+from qloader.errors import ForeignIndexError, QloaderError
+from qloader.planning.planfile import FilePlan
+from support.faults import FaultPoint, Killed, called_methods, faults_of, faulty, recording, sample
+from support.qdrant_loopback import StandIn, serving
+from support.workspaces import assert_index_is_a_fresh_load, make_workspace, plan_and_apply, replace_all
+
+EVERY_WAY = bool(os.environ.get("QLOADER_EVERY_FAULT"))
+
+LONG = "\n\n".join(
+    f"Paragraph {n} says something about {word} at some length, {'so that it counts. ' * 4}"
+    for n, word in enumerate(("plans", "points", "states", "hashes"))
+)
+BEFORE = {
+    "edited.md": f"# Edited\n\n{LONG}\n\nThe old end.",
+    "moved.md": f"# Moved\n\n{LONG}",
+    "gone.md": "# Gone\n\nThis one will be deleted.",
+    "same.md": "# Same\n\nThis one stays.",
+    "last.md": "# Last\n\nThe last one of the folder.",
+}
+AFTER = {
+    "edited.md": f"# Edited\n\n{LONG}\n\nA new end, and a better one.",
+    "elsewhere/moved.md": f"# Moved\n\n{LONG}",
+    "same.md": "# Same\n\nThis one stays.",
+    "last.md": "# Last\n\nThe last one, with another text.",
+    "new.md": "# New\n\nThis one is new.",
+}
+OTHER = {
+    "edited.md": "# Edited\n\nShort now.",
+    "moved.md": "# Moved back\n\nAnd changed.",
+    "new.md": "# New\n\nThis one is new.",
+}
+
+
+def write_docs(workspace: Workspace, files: dict[str, str]) -> None:
+    folder = workspace.settings.config.base / "docs"
+    replace_all(folder, files)
+    for path in folder.rglob("*.md"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def same_plan_again(workspace: Workspace, plan: FilePlan) -> None:
+    workspace.apply(plan)
+
+
+def plan_anew(workspace: Workspace, plan: FilePlan) -> None:
+    plan_and_apply(workspace)
+
+
+def change_and_plan(workspace: Workspace, plan: FilePlan) -> None:
+    write_docs(workspace, OTHER)
+    plan_and_apply(workspace, allow_deletes=("docs",))
+
+
+def revert_and_plan(workspace: Workspace, plan: FilePlan) -> None:
+    write_docs(workspace, BEFORE)
+    plan_and_apply(workspace, allow_deletes=("docs",))
+
+
+def rebuild_and_plan(workspace: Workspace, plan: FilePlan) -> None:
+    state = workspace.settings.state
+    for suffix in ("", "-wal", "-shm"):
+        state.with_name(state.name + suffix).unlink(missing_ok=True)
+    with contextlib.suppress(ForeignIndexError):  # killed before there was a collection: nothing to rebuild from
+        workspace.rebuild_state()
+    plan_and_apply(workspace)
+
+
+WAYS_ON: list[Callable[[Workspace, FilePlan], None]] = [
+    same_plan_again,
+    plan_anew,
+    revert_and_plan,
+    change_and_plan,
+    rebuild_and_plan,
+]
+
+
+class Stage:
+    """Workspaces to break, each as good as new: an apply is about to bring `BEFORE` (or nothing) to `AFTER`."""
+
+    def __init__(self, folder: Path, *, server: bool, first: bool) -> None:
+        self._folder = folder
+        self._server = server
+        self._first = first
+        self._count = 0
+        if not server and not first:
+            self._template = folder / "template"
+            workspace = make_workspace(self._template)
+            write_docs(workspace, BEFORE)
+            plan_and_apply(workspace)
+
+    @contextlib.contextmanager
+    def set(self) -> Iterator[tuple[Workspace, FilePlan]]:
+        self._count += 1
+        folder = self._folder / str(self._count)
+        with contextlib.ExitStack() as stack:
+            url = stack.enter_context(serving(StandIn().respond)) if self._server else None
+            if not self._server and not self._first:
+                # `cp` keeps the holes of the engine's files; copying them out takes most of a test's time.
+                subprocess.run(["cp", "-a", str(self._template), str(folder)], check=True)
+            workspace = make_workspace(folder, url=url)
+            if self._server and not self._first:
+                write_docs(workspace, BEFORE)
+                plan_and_apply(workspace)
+            write_docs(workspace, AFTER)
+            yield workspace, workspace.plan(folder / "plan.json").plan
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first load", "changes"])
+@pytest.mark.parametrize("server", [False, True], ids=["embedded", "server"])
+def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server: bool, first: bool) -> None:
+    stage = Stage(tmp_path, server=server, first=first)
+    with stage.set() as (workspace, plan):
+        methods = called_methods(lambda: workspace.apply(plan) and None)
+    with stage.set() as (workspace, plan), recording(methods) as points:
+        workspace.apply(plan)
+    chosen = sample(points)
+    assert {"StateStore.begin_run", "StateStore.record_intents", "StateStore.commit_batch"} <= {p.name for p in chosen}
+    tried = happened = 0
+    for point in chosen:
+        for fault in faults_of(point):
+            ways = WAYS_ON if EVERY_WAY else [WAYS_ON[tried % len(WAYS_ON)]]
+            tried += 1
+            for way_on in ways:
+                with stage.set() as (workspace, plan):
+                    happened += _break(workspace, plan, methods, point, fault)
+                    try:
+                        way_on(workspace, plan)
+                        assert_index_is_a_fresh_load(workspace)
+                        assert workspace.refresh(deep=True).points == ()
+                        with workspace.temporary_plan() as result:
+                            assert result.plan.header.is_empty
+                    except (AssertionError, QloaderError) as error:
+                        raise AssertionError(f"{fault} at {point}, then {way_on.__name__}: {error!r}") from error
+    print(f"{len(points)} calls, {len(chosen)} points, {tried} faults, {happened} happened")
+    assert happened > 100
+
+
+def _break(workspace: Workspace, plan: FilePlan, methods, point: FaultPoint, fault: str) -> bool:
+    with faulty(methods, point, fault) as happened, contextlib.suppress(Exception, Killed):
+        workspace.apply(plan)
+    return bool(happened)
+
+
+def test_every_fault_while_planning_leaves_the_next_plan_as_it_would_have_been(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "w")
+    write_docs(workspace, BEFORE)
+    plan_and_apply(workspace)
+    write_docs(workspace, AFTER)
+    saved = tmp_path / "saved"
+    subprocess.run(["cp", "-a", str(tmp_path / "w"), str(saved)], check=True)
+
+    def fresh() -> Workspace:
+        subprocess.run(["rm", "-rf", str(tmp_path / "w")], check=True)
+        subprocess.run(["cp", "-a", str(saved), str(tmp_path / "w")], check=True)
+        return Workspace.open(tmp_path / "w" / "qloader.yaml")
+
+    undisturbed = fresh().plan(tmp_path / "plan.json").plan.path.read_bytes()
+    workspace = fresh()
+    methods = called_methods(lambda: workspace.plan(tmp_path / "again.json") and None)
+    workspace = fresh()
+    with recording(methods) as points:
+        workspace.plan(tmp_path / "again.json")
+    happened = 0
+    for point in sample(points):
+        for fault in faults_of(point):
+            workspace = fresh()
+            with faulty(methods, point, fault) as done, contextlib.suppress(Exception, Killed):
+                workspace.plan(tmp_path / "broken.json")
+            happened += bool(done)
+            assert workspace.plan(tmp_path / "next.json").plan.path.read_bytes() == undisturbed, f"{fault} at {point}"
+    assert happened > 50
