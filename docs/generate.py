@@ -1,12 +1,13 @@
 """Writes what the docs hold and the code knows: the command reference and the pictures.
 
-    python docs/generate.py --check     # fails where a page is out of date
-    python docs/generate.py --write
+python docs/generate.py --check     # fails where a page is out of date
+python docs/generate.py --write
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -46,7 +47,9 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
 
 def _usage(path: tuple[str, ...], command: Any) -> str:
     context = typer.Context(command, info_name=" ".join(("qloader", *path)))
-    return " ".join(command.get_usage(context).removeprefix("Usage:").split())
+    usage = " ".join(command.get_usage(context).removeprefix("Usage:").split())
+    # Typer puts brackets of its own around our names of arguments.
+    return re.sub(r"\[(\[\w+\])\]|\{([\w.]+)\}(?:\.\.\.)?", lambda match: match[1] or match[2], usage)
 
 
 def _rows(command: Any) -> Iterator[str]:
@@ -55,7 +58,7 @@ def _rows(command: Any) -> Iterator[str]:
         if parameter.param_type_name == "argument":
             names, meaning = parameter.metavar or parameter.name, parameter.help or ""
         elif record:
-            names, meaning = record[0], parameter.help or ""
+            names, meaning = record[0].replace("<int range>", "N"), parameter.help or ""
         else:
             continue
         yield f"| `{_cell(names)}` | {_default(parameter)} | {_cell(meaning)} |"
@@ -65,6 +68,8 @@ def _default(parameter: Any) -> str:
     value = parameter.default
     if value is None or callable(value) or value in (False, (), []):
         return ""
+    if value is True:
+        return f"`{parameter.opts[0]}`"
     return f"`{getattr(value, 'value', value)}`"
 
 
@@ -137,7 +142,8 @@ def main() -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     for path in stale:
-        print(f"{path.relative_to(DOCS.parent)} {'is out of date: run `make docs`' if check else 'written'}", file=sys.stderr)
+        what = "is out of date: run `make docs`" if check else "written"
+        sys.stderr.write(f"{path.relative_to(DOCS.parent)} {what}\n")
     return 1 if check and stale else 0
 
 
