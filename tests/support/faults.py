@@ -225,6 +225,6 @@ def _is_many(arguments: Sequence[Any]) -> bool:
 
 
 def sample(points: Sequence[FaultPoint]) -> list[FaultPoint]:
-    """Of the calls of each name the first, the second and the last."""
+    """Of the calls of each name the first and the last."""
     last = Counter(point.name for point in points)
-    return [point for point in points if point.call in (1, 2, last[point.name])]
+    return [point for point in points if point.call in (1, last[point.name])]

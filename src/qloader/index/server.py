@@ -11,6 +11,9 @@ a server; a collection that exists without our metadata is nobody's, and every c
 whoever was cut short creates it again. Every write waits until the server has applied it and has it in its
 log, so that `flush` has nothing to do; whether that log survives a power cut is the server's affair.
 
+A request that failed in passing is sent again (`retrying.py`), and one that the server finds too large in two
+halves. Nothing tells a write that was done from one whose answer was lost, and nothing has to: each may be repeated.
+
 Importing qdrant-client takes two seconds, so that only a call that talks to the server does it.
 """
 
@@ -20,37 +23,59 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError
-from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.batches import (
+    RequestTooLargeError,
+    by_count,
+    by_weight,
+    weigh_payload,
+    weigh_point,
+)
 from qloader.index.marker import FORMAT
 from qloader.index.protocol import (
     PAYLOAD_INDEXES,
     SPARSE_VECTOR,
     CollectionInfo,
+    Guard,
     Hit,
     Point,
     SparseVector,
     StoredPoint,
     Vectors,
+    allow,
     owner_fields,
 )
+from qloader.index.retrying import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
+    import httpx
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
 METADATA = "qloader"
 """The key of a collection's metadata that is ours; other keys are left alone."""
 
+T = TypeVar("T")
+
+_LOOKS = frozenset({"read", "searched"})
+"""What a request can be for that changes nothing."""
+
 _NO_NAME = frozenset('<>:"/\\|?*\0\x1f')
 _LONGEST_NAME = 255
 
 
 def connect(
-    url: str, collection: str, *, api_key: str | None = None, prefer_grpc: bool = False, timeout: float = 30.0
+    url: str,
+    collection: str,
+    *,
+    api_key: str | None = None,
+    prefer_grpc: bool = False,
+    timeout: float = 30.0,
+    retries: RetryPolicy = NO_RETRIES,
+    guard: Guard = allow,
 ) -> ServerIndex:
     """A collection on a server. Nothing is imported or connected before the first call.
 
@@ -60,7 +85,9 @@ def connect(
         api_key: The server's key, if it wants one. It is sent to any address, as the key of a cluster
             behind plain http must be; use https where others can listen.
         prefer_grpc: Talk gRPC.
-        timeout: How long one request may take, in seconds; rounded up to whole ones.
+        timeout: How long one request may take, in seconds; for gRPC rounded up to whole ones.
+        retries: How often a request that failed is sent again; by itself never.
+        guard: See `ServerIndex`.
 
     Raises:
         IndexUnavailableError: The name, the address or the key cannot be one.
@@ -68,6 +95,10 @@ def connect(
     _check_name(collection)
     server = _check_url(url)
     api_key = _check_key(api_key)
+
+    def limit(request: httpx.Request) -> None:
+        # The client knows whole seconds alone, and tells the server too, which then answers "done" for what is not.
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
 
     def make_client() -> QdrantClient:
         # gRPC writes to stderr what it raises as well; it looks here once, when it is imported.
@@ -78,13 +109,14 @@ def connect(
             url=url,
             prefer_grpc=prefer_grpc,
             timeout=math.ceil(timeout),
+            event_hooks={"request": [limit]},
             # As a header, since the client prints a warning for a key over http each time it is made.
             headers={"api-key": api_key} if api_key else None,
             # The check is a thread of its own that asks the server once more, and prints what it thinks.
             check_compatibility=False,
         )
 
-    return ServerIndex(make_client, collection, server=server, secret=api_key)
+    return ServerIndex(make_client, collection, server=server, secret=api_key, retries=retries, guard=guard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +145,28 @@ class ServerIndex:
         collection: The collection's name.
         server: The address for messages, without credentials.
         secret: The API key, which is cut out of whatever the server says.
+        retries: How often a request that failed is sent again.
+        guard: Called before each request that changes something, also before it is sent again; raises where this
+            process may change nothing any more.
     """
 
     def __init__(
-        self, make_client: Callable[[], QdrantClient], collection: str, *, server: str, secret: str | None = None
+        self,
+        make_client: Callable[[], QdrantClient],
+        collection: str,
+        *,
+        server: str,
+        secret: str | None = None,
+        retries: RetryPolicy = NO_RETRIES,
+        guard: Guard = allow,
     ) -> None:
         self._make_client = make_client
         self._collection = collection
         self._server = server
         self._secret = secret
+        self._retries = retries
+        self._guard = guard
+        self._max_weight: int | None = None
         self._client: QdrantClient | None = None
         self._known: _Collection | None = None
         self._is_closed = False
@@ -147,7 +192,7 @@ class ServerIndex:
 
         found = self._look() or self._make_collection(_Owner(lineage, pipeline, is_complete=False))
         owner = found.owner.lineage if found.owner else None
-        if owner != lineage:
+        if owner != lineage and not self._is_abandoned(found):
             raise ForeignIndexError(
                 f"the collection {self._collection} on the Qdrant server {self._server} belongs to "
                 + (f"the state {owner}" if owner else "no qloader state"),
@@ -159,6 +204,12 @@ class ServerIndex:
             schema = models.PayloadSchemaType.KEYWORD
             self._ask("created", "create_payload_index", field_name=name, field_schema=schema, wait=True)
         self.mark(lineage=lineage, pipeline=pipeline)
+
+    def _is_abandoned(self, found: _Collection) -> bool:
+        """Whether somebody began to make the collection and never came to write a point: it is nobody's then."""
+        if found.owner is None or found.owner.is_complete:
+            return False
+        return not self._ask("read", "count", exact=True).count
 
     def mark(self, *, lineage: str, pipeline: str) -> None:
         """Records the lineage and the pipeline fingerprint in the collection's metadata."""
@@ -176,21 +227,26 @@ class ServerIndex:
         from qdrant_client import models
 
         known = self._opened().vectors
-        for batch, _ in by_weight(points, weigh_point):
-            unknown = {name for point in batch for name in point.vectors if name not in known}
-            if unknown:
-                raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
+
+        def send(batch: Sequence[Point]) -> None:
             structs = [
                 models.PointStruct(id=p.id, vector=_to_client(p.vectors), payload=dict(p.payload)) for p in batch
             ]
             self._ask("written", "upsert", points=structs, wait=True)
+
+        for batch, weight in by_weight(points, weigh_point, self._max_weight):
+            unknown = {name for point in batch for name in point.vectors if name not in known}
+            if unknown:
+                raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
+            self._send_in_parts(batch, weight, send)
 
     def set_payloads(self, payloads: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Replaces the payload of existing points, keeping their vectors; unknown ids are ignored."""
         from qdrant_client import models
 
         self._opened()
-        for batch, _ in by_weight(payloads, lambda item: weigh_payload(item[1])):
+
+        def send(batch: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
             operations = [
                 models.OverwritePayloadOperation(
                     overwrite_payload=models.SetPayload(
@@ -203,11 +259,18 @@ class ServerIndex:
             ]
             self._ask("written", "batch_update_points", update_operations=operations, wait=True)
 
+        for batch, weight in by_weight(payloads, lambda item: weigh_payload(item[1]), self._max_weight):
+            self._send_in_parts(batch, weight, send)
+
     def delete(self, ids: Sequence[str]) -> None:
         """Deletes points; unknown ids are ignored."""
         self._opened()
-        for batch in by_count(ids):
+
+        def send(batch: Sequence[str]) -> None:
             self._ask("written", "delete", points_selector=list(batch), wait=True)
+
+        for batch in by_count(ids):
+            self._send_in_parts(batch, 0, send)
 
     def retrieve(
         self, ids: Sequence[str], *, with_payload: bool = False, with_vectors: bool = False
@@ -305,19 +368,52 @@ class ServerIndex:
             arguments: Its other parameters.
         """
         client = self._connected()
-        try:
-            return getattr(client, method)(self._collection, **arguments)
-        except Exception as error:
-            from qloader.index.server_errors import as_error, understand
+        tries = 0
+        while True:
+            tries += 1
+            if what not in _LOOKS:
+                self._guard()
+            try:
+                return getattr(client, method)(self._collection, **arguments)
+            except Exception as error:
+                from qloader.index.server_errors import as_error, understand
 
-            failure = understand(error)
-            if failure is None:
+                failure = understand(error)
+                if failure is None:
+                    raise
+                if not failure.may_pass or tries > self._retries.attempts:
+                    # An answer that repeats the key must not reach a traceback either.
+                    cause = None if self._secret and self._secret in str(error) else error
+                    raise as_error(
+                        failure,
+                        what=what,
+                        server=self._server,
+                        collection=self._collection,
+                        secret=self._secret,
+                        tries=tries,
+                    ) from cause
+            self._retries.sleep(self._retries.wait(tries, failure.retry_after))
+
+    def _send_in_parts(self, items: Sequence[T], weight: int, send: Callable[[Sequence[T]], None]) -> None:
+        """Sends items in one request; where the server finds that too large, in two halves, and so on.
+
+        Args:
+            items: What one request is about.
+            weight: About how many characters they are; 0 where it says nothing of other requests.
+            send: Makes and sends the request.
+        """
+        try:
+            send(items)
+        except RequestTooLargeError:
+            if len(items) == 1:
                 raise
-            # An answer that repeats the key must not reach a traceback either.
-            cause = None if self._secret and self._secret in str(error) else error
-            raise as_error(
-                failure, what=what, server=self._server, collection=self._collection, secret=self._secret
-            ) from cause
+        else:
+            return
+        if weight:  # so that the next request is not sent in vain
+            self._max_weight = min(self._max_weight or weight, weight // 2)
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            self._send_in_parts(half, weight // 2, send)
 
     def _connected(self) -> QdrantClient:
         self._check_open()
@@ -376,13 +472,18 @@ class ServerIndex:
     def _make_collection(self, owner: _Owner) -> _Collection:
         from qdrant_client import models
 
-        self._ask(
-            "created",
-            "create_collection",
-            vectors_config={},
-            sparse_vectors_config={SPARSE_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-            metadata=_to_metadata(owner),
-        )
+        try:
+            self._ask(
+                "created",
+                "create_collection",
+                vectors_config={},
+                sparse_vectors_config={SPARSE_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                metadata=_to_metadata(owner),
+            )
+        except IndexUnavailableError as error:
+            # The one request that is refused when it is sent again after its answer was lost.
+            if "already exists" not in str(error):
+                raise
         found = self._look()
         if found is None:
             raise self._gone()

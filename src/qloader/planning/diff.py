@@ -5,6 +5,7 @@ Only differences leave the join, in the order of a plan; nothing is held for doc
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -80,6 +81,7 @@ class Scope:
     Attributes:
         complete: Every selected source, with whether its manifest is complete.
         joined: Those of them whose manifest and state may differ.
+        retyped: Those of them whose points bear another source type: all their documents differ.
         intents: What interrupted batches left and `refresh` found, for all selected sources.
         pipeline: The fingerprint that every document should have.
     """
@@ -88,6 +90,7 @@ class Scope:
     joined: frozenset[str]
     intents: Sequence[IntentRecord]
     pipeline: str
+    retyped: frozenset[str] = frozenset()
 
 
 def find_differences(
@@ -109,18 +112,15 @@ def find_differences(
         return
     keys: Iterable[_Key] = ()
     moved: dict[_Key, str] = {}
-    join: DuckDBPyConnection | None = None
-    state = sqlite3.connect(f"{state_path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-    try:
+    with contextlib.ExitStack() as stack:
         if scope.joined:
-            join = _join(cache_path, state_path, scope)
+            join = stack.enter_context(contextlib.closing(_join(cache_path, state_path, scope)))
             moved = pair_moves(_move_candidates(join))
             keys = _stream_keys(join)
+        # Opened only now that DuckDB has let go of the file (ADR 5): see `_join`.
+        uri = f"{state_path.absolute().as_uri()}?mode=ro"
+        state = stack.enter_context(contextlib.closing(sqlite3.connect(uri, uri=True, check_same_thread=False)))
         yield from _look_up(cache, state, merge(keys, _intent_keys(scope)), moved, scope)
-    finally:
-        state.close()
-        if join is not None:
-            join.close()
 
 
 def pair_moves(candidates: Iterable[tuple[str, bytes, str, bool]]) -> dict[_Key, str]:
@@ -171,9 +171,10 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnectio
     connection = connect_duckdb()
     connection.execute(f"ATTACH {sql_literal(str(cache_path))} AS cache (TYPE sqlite, READ_ONLY)")
     connection.execute(f"ATTACH {sql_literal(str(state_path))} AS state (TYPE sqlite, READ_ONLY)")
-    connection.execute("CREATE TEMP TABLE scope (source VARCHAR, complete BOOLEAN)")
+    connection.execute("CREATE TEMP TABLE scope (source VARCHAR, complete BOOLEAN, retyped BOOLEAN)")
     connection.executemany(
-        "INSERT INTO scope VALUES (?, ?)", [(source, scope.complete[source]) for source in sorted(scope.joined)]
+        "INSERT INTO scope VALUES (?, ?, ?)",
+        [(source, scope.complete[source], source in scope.retyped) for source in sorted(scope.joined)],
     )
     connection.execute(
         """
@@ -194,6 +195,7 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnectio
         WHERE m.content IS DISTINCT FROM a.content
            OR m.metadata IS DISTINCT FROM a.metadata
            OR a.pipeline <> ?
+           OR m.source IN (SELECT source FROM scope WHERE retyped)
         """,
         [scope.pipeline],
     )
@@ -201,6 +203,10 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnectio
     connection.execute(
         "DELETE FROM delta WHERE after IS NULL AND source IN (SELECT source FROM scope WHERE NOT complete)"
     )
+    # DuckDB brings a SQLite of its own. When one of two in a process closes a file, the system takes away the locks of
+    # the other, and a writer elsewhere may then delete the log from under it. So never both on the state at once.
+    connection.execute("DETACH state")
+    connection.execute("DETACH cache")
     return connection
 
 

@@ -1,4 +1,13 @@
-"""One writer: the lease in the state. Whoever holds it renews it with each commit."""
+"""One writer: the lease in the state.
+
+Whoever holds it renews it with each commit, and in the background (renewing.py). A process that can be looked at keeps
+its lease as long as it lives. For one elsewhere time decides, and clocks may differ or be set, in three ways:
+
+- by `expires_at`, which the holder wrote by its clock;
+- by `seen_at`: whoever is refused writes down when, and a lease that was not renewed for as long as a lease lasts,
+  by the clock of those who want it, has run out too. So none is eternal because a clock was ahead when it was taken;
+- a holder that lives and loses its lease to a wrong clock finds out before it writes again (`StateStore.confirm`).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +20,17 @@ import uuid
 from datetime import UTC, datetime
 
 from qloader.errors import LockedError
+from qloader.state import process
 from qloader.state.records import Lease
 
 LEASE_MS = 120_000
-"""How long a lease lives without being renewed; renewed with each commit and by `keep_alive`."""
+"""How long a lease lives without being renewed."""
 
-_CLOCK_SLACK_MS = 10_000
-"""The system tells when a process started by a clock that may have been set since."""
+RENEW_MS = 30_000
+"""How often it is renewed in the background."""
+
+_held: set[str] = set()
+"""The leases that this very process holds."""
 
 
 def now_ms() -> int:
@@ -27,43 +40,65 @@ def now_ms() -> int:
 
 def current_lease(connection: sqlite3.Connection) -> Lease | None:
     """Who holds the state, or None."""
-    row = connection.execute("SELECT id, holder, host, pid, since, expires_at FROM lease").fetchone()
+    row = connection.execute(
+        "SELECT id, holder, host, pid, since, expires_at, machine, started, seen_at FROM lease"
+    ).fetchone()
     return Lease(*row) if row else None
 
 
 def acquire(connection: sqlite3.Connection) -> Lease:
-    """Takes the lease, from nobody, from a dead process of this host, or from another host where it has run out.
+    """Takes the lease, from nobody, from a dead process of this host, or from elsewhere where it has run out.
 
     Raises:
         LockedError: Somebody else holds it; the message says who and since when.
     """
     now = now_ms()
-    lease = Lease(str(uuid.uuid4()), _user(), socket.gethostname(), os.getpid(), now, now + LEASE_MS)
+    pid = os.getpid()
+    lease = Lease(
+        id=str(uuid.uuid4()),
+        holder=_user(),
+        host=socket.gethostname(),
+        pid=pid,
+        since=now,
+        expires_at=now + LEASE_MS,
+        machine=process.machine(),
+        started=process.start_of(pid),
+    )
     connection.execute("BEGIN IMMEDIATE")
     try:
         held = current_lease(connection)
-        if held is not None and not is_abandoned(held, now):
-            raise _locked_by(held)  # noqa: TRY301 - the transaction must be rolled back
-        connection.execute(
-            "INSERT OR REPLACE INTO lease (only_one, id, holder, host, pid, since, expires_at) "
-            "VALUES (1, ?, ?, ?, ?, ?, ?)",
-            (lease.id, lease.holder, lease.host, lease.pid, lease.since, lease.expires_at),
-        )
+        is_free = held is None or is_abandoned(held, now)
+        if is_free:
+            connection.execute(
+                "INSERT OR REPLACE INTO lease (only_one, id, holder, host, pid, since, expires_at, machine, started) "
+                "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    lease.id, lease.holder, lease.host, lease.pid, lease.since, lease.expires_at, lease.machine,
+                    lease.started,
+                ),
+            )  # fmt: skip
+        else:
+            # A time to come: this clock was set back since.
+            connection.execute("UPDATE lease SET seen_at = ? WHERE seen_at IS NULL OR seen_at > ?", (now, now))
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
+    if held is not None and not is_free:
+        raise _locked_by(held, now)
+    _held.add(lease.id)
     return lease
 
 
 def renew(connection: sqlite3.Connection, lease: Lease) -> None:
-    """Prolongs the lease, inside the caller's transaction: a writer that lost it can commit nothing.
+    """Prolongs the lease, inside the caller's transaction if there is one: a writer that lost it can commit nothing.
 
     Raises:
         LockedError: Somebody else took it meanwhile.
     """
     updated = connection.execute(
-        "UPDATE lease SET expires_at = ? WHERE id = ?", (now_ms() + LEASE_MS, lease.id)
+        "UPDATE lease SET expires_at = ?, seen_at = NULL WHERE id = ?", (now_ms() + LEASE_MS, lease.id)
     ).rowcount
     if updated != 1:
         held = current_lease(connection)
@@ -74,8 +109,15 @@ def renew(connection: sqlite3.Connection, lease: Lease) -> None:
         )
 
 
+def is_safe(connection: sqlite3.Connection, lease: Lease) -> bool:
+    """Whether nobody can take the lease for a while: for half of its life, by a clock that was not set."""
+    row = connection.execute("SELECT expires_at FROM lease WHERE id = ?", (lease.id,)).fetchone()
+    return row is not None and LEASE_MS // 2 <= row[0] - now_ms() <= LEASE_MS
+
+
 def release(connection: sqlite3.Connection, lease: Lease) -> None:
     """Gives the lease back; does nothing where it is held by another by now."""
+    _held.discard(lease.id)
     connection.execute("DELETE FROM lease WHERE id = ?", (lease.id,))
 
 
@@ -85,39 +127,42 @@ def unlock(connection: sqlite3.Connection, lease_id: str) -> bool:
 
 
 def is_abandoned(lease: Lease, now: int) -> bool:
-    """Whether its holder is certainly gone: a dead process of this host, or one elsewhere that did not renew in time.
+    """Whether its holder is certainly gone, or was not heard of for as long as a lease lasts.
 
-    A process of this host that lives keeps its lease however long a batch takes it.
+    A process that can be looked at keeps its lease however long a batch takes it.
     """
+    is_alive = _is_alive(lease)
+    return now >= _end(lease, lease.seen_at or now) if is_alive is None else not is_alive
+
+
+def _end(lease: Lease, seen_at: int) -> int:
+    """When a lease that is not renewed runs out, if it was seen unrenewed at a time."""
+    return min(lease.expires_at, seen_at + LEASE_MS)
+
+
+def _is_alive(lease: Lease) -> bool | None:
+    """Whether the process that took the lease lives; None where it cannot be looked at from here."""
+    here = process.machine()
+    if lease.pid == os.getpid() and lease.machine in ("", here) and lease.host == socket.gethostname():
+        # What is not held could not be given back (the disk was full, say), or another process had this number.
+        return lease.id in _held
+    if lease.machine and lease.machine == here:
+        return process.is_running(lease.pid, lease.started)
     if lease.host != socket.gethostname():
-        return now >= lease.expires_at
-    return not _is_alive(lease.pid, lease.since)
+        return None
+    if lease.machine and here:
+        # The same host: started again since, or another container that bears its name.
+        return False if process.boot_of(lease.machine) != process.boot_of(here) else None
+    return process.is_older(lease.pid, lease.since / 1000)
 
 
-def _is_alive(pid: int, since: int) -> bool:
-    """Whether a process that took a lease at `since` is still there, and not another one under its number.
-
-    In a container that was restarted every process has the number of its predecessor.
-    """
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        started = process.create_time()
-        is_over = process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True
-    return not is_over and started * 1000 <= since + _CLOCK_SLACK_MS
-
-
-def _locked_by(held: Lease) -> LockedError:
-    is_here = held.host == socket.gethostname()
-    runs_out = "." if is_here else f"; its lease runs out at {_clock(held.expires_at)}."
+def _locked_by(held: Lease, now: int) -> LockedError:
+    is_elsewhere = _is_alive(held) is None
+    ends = f"; unless it is renewed, its lease runs out at {_clock(_end(held, held.seen_at or now))}"
     return LockedError(
         f"the state is locked by {held.holder} on {held.host} (process {held.pid}) since {_clock(held.since)}",
-        remedy=f"Wait for it to end. If it is certainly dead, run `qloader state unlock {held.id}`" + runs_out,
+        remedy="Wait for it to end. If it is certainly dead, run "
+        f"`qloader state unlock {held.id}`" + (ends if is_elsewhere else "") + ".",
     )
 
 

@@ -27,6 +27,7 @@ from qloader.state.records import (
     pack_hashes,
     unpack_hashes,
 )
+from qloader.state.renewing import Renewal
 
 _DOCUMENT = (
     "SELECT s.name, d.id, d.content, d.metadata, d.revision, d.bytes, d.chunks, p.fingerprint, "
@@ -36,12 +37,13 @@ _DOCUMENT = (
 
 
 class StateStore:
-    """An open state. Readers never wait; a writer holds the lease from `lock()` to `close()`."""
+    """An open state. Readers never wait; a writer holds the lease from `lock()` to `close()`, and it is renewed."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self._connection = connection
         self._lease: Lease | None = None
+        self._renewal: Renewal | None = None
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -72,7 +74,18 @@ class StateStore:
 
     def close(self) -> None:
         """Gives the lease back and closes the database."""
+        renewal, self._renewal = self._renewal, None
+        try:
+            if renewal is not None:
+                renewal.stop()
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
         if self._lease is not None:
+            with contextlib.suppress(sqlite3.Error):
+                if self._connection.in_transaction:  # an error came where nothing could end it
+                    self._connection.execute("ROLLBACK")
             with contextlib.suppress(sqlite3.Error):
                 lock.release(self._connection, self._lease)
             self._lease = None
@@ -173,9 +186,14 @@ class StateStore:
             return [FailureRecord(*row) for row in rows]
 
     def lease(self) -> Lease | None:
-        """Who is writing, or None."""
+        """Who holds the state, dead or alive, or None."""
         with database.translated(self.path):
             return lock.current_lease(self._connection)
+
+    def writer(self) -> Lease | None:
+        """Who is writing and alive; None also where only the lease of a dead process is left."""
+        lease = self.lease()
+        return None if lease is None or lock.is_abandoned(lease, lock.now_ms()) else lease
 
     # Writing
 
@@ -187,6 +205,7 @@ class StateStore:
         """
         with database.translated(self.path):
             self._lease = lock.acquire(self._connection)
+        self._renewal = Renewal(self.path, self._lease)
         return self._lease
 
     def unlock(self, lease_id: str) -> bool:
@@ -194,14 +213,20 @@ class StateStore:
         with database.translated(self.path):
             return lock.unlock(self._connection, lease_id)
 
-    def keep_alive(self) -> None:
-        """Renews the lease between commits.
+    def confirm(self) -> None:
+        """Makes sure that this process is still the one writer, right before it writes to the index.
+
+        Costs a look at one row (some 10 microseconds), and a commit where the lease is about to run out.
 
         Raises:
-            LockedError: It was lost.
+            LockedError: The lease was lost.
         """
-        with self._transaction():
-            pass
+        lease = self._locked()
+        with database.translated(self.path):
+            is_safe = lock.is_safe(self._connection, lease)
+        if not is_safe:
+            with self._transaction():
+                pass
 
     def begin_run(
         self,
@@ -256,7 +281,9 @@ class StateStore:
             for source, (kind, identity) in sources.items():
                 connection.execute(
                     "INSERT INTO source (name, type, identity, root, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?) "
-                    "ON CONFLICT (name) DO UPDATE SET type = excluded.type, identity = excluded.identity",
+                    "ON CONFLICT (name) DO UPDATE SET identity = excluded.identity, "
+                    # Points that are there bear the old type until the run is done: see `finish_run`.
+                    "type = CASE WHEN source.documents = 0 THEN excluded.type ELSE source.type END",
                     (source, kind, identity, EMPTY_ROOT, now, now),
                 )
             connection.execute(
@@ -368,6 +395,7 @@ class StateStore:
         summary: Mapping[str, Any],
         error: str | None = None,
         revisions: Mapping[str, str | None] | None = None,
+        types: Mapping[str, str] | None = None,
     ) -> None:
         """Closes a run.
 
@@ -377,6 +405,7 @@ class StateStore:
             summary: Totals for `history`.
             error: One sentence, where it did not end well.
             revisions: Revision of each source that is now wholly applied, by name.
+            types: Its type, by name.
         """
         now = lock.now_ms()
         with self._transaction() as connection:
@@ -385,6 +414,8 @@ class StateStore:
                     "UPDATE source SET revision = ?, last_success = ?, updated_at = ? WHERE name = ?",
                     (revision, now, now, source),
                 )
+            for source, kind in (types or {}).items():
+                connection.execute("UPDATE source SET type = ? WHERE name = ?", (kind, source))
             current = connection.execute(
                 "SELECT p.id FROM pipeline p JOIN meta m ON m.key = 'pipeline' AND m.value = p.fingerprint"
             ).fetchone()
@@ -501,16 +532,20 @@ class StateStore:
         """A consistent copy beside the state, or at `target`."""
         return database.backup(self._connection, self.path, permissions, target)
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _locked(self) -> Lease:
         if self._lease is None:
             raise StateError(
                 "the state was not locked for writing", remedy="This is a bug in qloader; please report it."
             )
+        return self._lease
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        lease = self._locked()
         with database.translated(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                lock.renew(self._connection, self._lease)
+                lock.renew(self._connection, lease)
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:

@@ -26,7 +26,7 @@ def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None
         ForeignIndexError: The collection is another state's, or gone.
         IndexUnavailableError: The index cannot be read.
     """
-    if settings.read_state() is None:
+    if not settings.state.exists():
         raise _nothing_applied()
     with settings.write_state(create=False) as state:
         state.lock()
@@ -49,7 +49,7 @@ def look_for_drift(
     if header is None:
         raise _nothing_applied()
     sources = state.sources()
-    with contextlib.closing(settings.open_index()) as index:
+    with contextlib.closing(settings.open_index(is_patient=True)) as index:
         documents = sum(source.documents for source in sources)
         info = index.describe()
         check_index(info, header, documents=documents, collection=settings.collection)
