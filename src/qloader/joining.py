@@ -5,6 +5,8 @@ Imported only when there is something to join: DuckDB takes a while to load.
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,9 +41,26 @@ def connect_duckdb() -> DuckDBPyConnection:
     return connection
 
 
-def sql_literal(text: str) -> str:
-    """A text as SQL writes it; for paths, which a statement like ATTACH takes in no other way."""
-    return "'" + text.replace("'", "''") + "'"
+def is_database_error(error: Exception) -> bool:
+    """Whether SQLite or DuckDB gave up: on a damaged file, or on a disk without room."""
+    duckdb = sys.modules.get("duckdb")  # not imported for this: what was never used did not fail
+    return isinstance(error, sqlite3.Error) or (duckdb is not None and isinstance(error, duckdb.Error))
+
+
+def sql_literal(path: str) -> str:
+    """A path as SQL writes it: a statement like ATTACH takes it in no other way.
+
+    Raises:
+        QloaderError: It is not valid UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise QloaderError(
+            f"the path {path} is not valid UTF-8, and DuckDB opens no such file",
+            remedy="Rename the folder, or move state and cache to another one with QLOADER_HOME.",
+        ) from None
+    return "'" + path.replace("'", "''") + "'"
 
 
 def sqlite_extension(version: str) -> Path:

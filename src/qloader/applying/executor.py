@@ -162,7 +162,8 @@ def _is_done(
     if change.after is None:
         return record is None or record.is_deleted
     return (
-        record is not None
+        not labels[change.source].is_retyped
+        and record is not None
         and not record.is_deleted
         and record.content.hex() == change.after.content
         and record.metadata.hex() == change.after.metadata

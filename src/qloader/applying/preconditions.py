@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qloader.errors import ForeignIndexError, StalePlanError
+from qloader.errors import ForeignIndexError, StalePlanError, StateError
 from qloader.index.protocol import CollectionInfo
 from qloader.planning.plan import PlanHeader
 from qloader.state.records import RunRecord, StateHeader
@@ -13,7 +13,7 @@ from qloader.state.store import StateStore
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What a plan must agree with.
+    """What a plan and a state must agree with.
 
     Attributes:
         name: The config's name.
@@ -46,6 +46,35 @@ def check_config(plan: PlanHeader, here: Here) -> None:
             "the plan was made for another config: " + "; ".join(differing),
             remedy="Use the config that the plan was made with (-c), or plan again.",
         )
+
+
+def check_state(header: StateHeader | None, here: Here) -> None:
+    """Refuses a state that another config made, or made for another collection.
+
+    Where an embedded index lies, or under which address a server answers, may change: its lineage says whose it is.
+
+    Raises:
+        StateError: The state is that of a config of another name.
+        ForeignIndexError: It belongs to another collection.
+    """
+    if header is None:
+        return
+    if header.name != here.name:
+        raise StateError(
+            f"the state belongs to the config {header.name}, and this config is named {here.name}",
+            remedy=f"Set name back to {header.name}, or state.path to a place of this config's own.",
+        )
+    if (header.collection, _kind(header.location)) != (here.collection, _kind(here.location)):
+        raise ForeignIndexError(
+            f"the state belongs to the collection {header.collection} at {header.location}, and the config names "
+            f"{here.collection} at {here.location}",
+            remedy="A state belongs to one collection. Set index back, or give the config another name and so a state "
+            "of its own; `qloader destroy` empties the old collection first.",
+        )
+
+
+def _kind(location: str) -> str:
+    return location.partition(":")[0]
 
 
 def find_resumable(plan: PlanHeader, header: StateHeader | None, state: StateStore) -> RunRecord | None:

@@ -81,12 +81,14 @@ class PointLabels:
         lineage: The state's lineage.
         pipeline: The pipeline's fingerprint.
         reusable: Fingerprints of pipelines whose vectors may be kept.
+        is_retyped: Whether the points in the index may bear another type, which no record of a document tells.
     """
 
     source_type: str
     lineage: str
     pipeline: str
     reusable: frozenset[str]
+    is_retyped: bool = False
 
 
 def plan_write(

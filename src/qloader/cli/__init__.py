@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import sys
 
-from qloader.cli.streams import prepare_streams
+from qloader.cli.streams import insist_on_utf8, prepare_streams
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process with the contract's exit codes."""
     # Looking for plugins of pydantic reads the metadata of every installed package, at every start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    if arguments is None:
+        insist_on_utf8()
     prepare_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if given == ["--version"]:

@@ -16,15 +16,22 @@ class _Output(io.FileIO):
     """A stream that its reader may leave (`| head -1`): the rest goes nowhere, and the work goes on.
 
     An apply must not end in the middle because nobody reads what it says, and the exit code stays that of the work.
+
+    Attributes:
+        is_for_people: Whether it does not matter either that a disk is full where it ends.
     """
+
+    is_for_people = False
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
+            if not (self.is_for_people or isinstance(error, BrokenPipeError)):
+                raise
             return super().write(data)
 
 
@@ -39,14 +46,29 @@ def prepare_streams() -> None:
         os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
     if 0 in closed:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
-    # A character that UTF-8 lacks (half of a pair) is written as `\udcff`, which is JSON's own way to write it.
     sys.stdout = _output(1, encoding="utf-8", line_buffering=os.isatty(1))
     sys.stderr = _output(2, encoding=sys.stderr.encoding if sys.stderr else "utf-8", line_buffering=True)
 
 
+def insist_on_utf8() -> None:
+    """Starts the program again in Python's UTF-8 mode where the locale is another.
+
+    The system hands out file names as bytes, and Python makes text of them as the locale says. An id must not depend
+    on the locale of whoever plans.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or sys.flags.utf8_mode:
+        return
+    os.environ["PYTHONUTF8"] = "1"  # for the processes that read documents
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - the same program
+
+
 def _output(number: int, *, encoding: str, line_buffering: bool) -> TextIO:
-    buffer = io.BufferedWriter(_Output(number, "w", closefd=False))
-    return io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", line_buffering=line_buffering)
+    file = _Output(number, "w", closefd=False)
+    file.is_for_people = number == 2
+    # A character that UTF-8 lacks (half of a pair) is written as `\udcff`, which is JSON's own way to write it.
+    return io.TextIOWrapper(
+        io.BufferedWriter(file), encoding=encoding, errors="backslashreplace", line_buffering=line_buffering
+    )
 
 
 def _is_open(number: int) -> bool:

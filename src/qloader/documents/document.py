@@ -68,7 +68,7 @@ SKIP_REASONS = {
     "link outside": "is a symbolic link that leads out of the root",
     "pointer": "is a Git LFS pointer, not the file itself",
     "submodule": "is a submodule, which is a source of its own",
-    "bad name": "has a name that is not valid Unicode",
+    "bad name": "has a name that is not valid Unicode, or is another's but for its Unicode form",
     "unreadable": "could not be read: permission denied or an I/O error",
     "vanished": "was listed but gone when it was read",
 }

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from qloader.errors import IndexUnavailableError
 from qloader.index.protocol import Point, SparseVector
 
 T = TypeVar("T")
@@ -21,23 +22,33 @@ MAX_WEIGHT = 4_000_000
 _CHARACTERS_A_TOKEN = 30
 
 
+class RequestTooLargeError(IndexUnavailableError):
+    """A server, or a proxy before it, takes no request of this size: fewer points at a time may go through."""
+
+
 def by_count(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cuts a sequence into requests of `MAX_ITEMS`."""
     for start in range(0, len(items), MAX_ITEMS):
         yield items[start : start + MAX_ITEMS]
 
 
-def by_weight(items: Sequence[T], weigh: Callable[[T], int]) -> Iterator[tuple[list[T], int]]:
-    """Cuts a sequence into requests of at most `MAX_ITEMS` and, but for a single heavy item, `MAX_WEIGHT`.
+def by_weight(items: Sequence[T], weigh: Callable[[T], int], limit: int | None = None) -> Iterator[tuple[list[T], int]]:
+    """Cuts a sequence into requests of at most `MAX_ITEMS` and, but for a single heavy item, of at most a weight.
+
+    Args:
+        items: What to cut.
+        weigh: How many characters an item is.
+        limit: Characters in a request; `MAX_WEIGHT` where None.
 
     Yields:
         The items of one request, and their weight in characters.
     """
+    limit = MAX_WEIGHT if limit is None else limit
     batch: list[T] = []
     total = 0
     for item in items:
         weight = weigh(item)
-        if batch and (len(batch) >= MAX_ITEMS or total + weight > MAX_WEIGHT):
+        if batch and (len(batch) >= MAX_ITEMS or total + weight > limit):
             yield batch, total
             batch, total = [], 0
         batch.append(item)

@@ -25,11 +25,13 @@ from qloader.index.protocol import (
     PAYLOAD_INDEXES,
     SPARSE_VECTOR,
     CollectionInfo,
+    Guard,
     Hit,
     Point,
     SparseVector,
     StoredPoint,
     Vectors,
+    allow,
     owner_fields,
 )
 
@@ -61,14 +63,24 @@ class EmbeddedIndex:
         collection: The collection's name.
         create_dirs: Whether `create` may make `path` itself.
         lock_wait: Seconds to wait where another process has the collection open.
+        guard: Called before each batch that changes something; raises where this process may change nothing any more.
     """
 
-    def __init__(self, path: Path, collection: str, *, create_dirs: bool = True, lock_wait: float = LOCK_WAIT) -> None:
+    def __init__(
+        self,
+        path: Path,
+        collection: str,
+        *,
+        create_dirs: bool = True,
+        lock_wait: float = LOCK_WAIT,
+        guard: Guard = allow,
+    ) -> None:
         self._path = path
         self._collection = collection
         self._folder = collection_folder(path, collection)
         self._create_dirs = create_dirs
         self._lock_wait = lock_wait
+        self._guard = guard
         self._shard: EdgeShard | None = None
         self._vectors: frozenset[str] | None = None
         self._is_closed = False
@@ -99,6 +111,7 @@ class EmbeddedIndex:
                 remedy="Choose another name in index.collection, or find the state that it belongs to.",
             )
         if not (self._folder / SHARD).is_dir():
+            self._guard()
             self._build()
         self._check_vectors()
         self.mark(lineage=lineage, pipeline=pipeline)
@@ -108,6 +121,7 @@ class EmbeddedIndex:
         self._check_open()
         if not (self._folder / SHARD).is_dir():
             raise self._gone()
+        self._guard()
         write_marker(self._folder, Marker(self._collection, lineage, pipeline))
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -121,6 +135,7 @@ class EmbeddedIndex:
             if unknown:
                 raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
             edge = [EdgePoint(p.id, _to_edge(p.vectors), _plain(p.payload)) for p in batch]
+            self._guard()
             self._update(UpdateOperation.upsert_points(edge), weight)
 
     def set_payloads(self, payloads: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -131,6 +146,7 @@ class EmbeddedIndex:
         # The engine takes one payload an operation. 17,000 a second: no slower than an upsert.
         for batch, weight in by_weight(payloads, lambda item: weigh_payload(item[1])):
             self._check_space(weight)
+            self._guard()
             for point, payload in batch:
                 operation = UpdateOperation.overwrite_payload([point], _plain(payload))
                 with contextlib.suppress(_NoPointError):
@@ -142,6 +158,7 @@ class EmbeddedIndex:
 
         # No look at the space: a delete writes next to nothing, and is the way out of a full disk.
         for batch in by_count(ids):
+            self._guard()
             self._update(UpdateOperation.delete_points(list(batch)))
 
     def retrieve(
@@ -218,6 +235,7 @@ class EmbeddedIndex:
             IndexUnavailableError: Another process has it open, or a file cannot be deleted.
         """
         self._check_open()
+        self._guard()
         shard = self._folder / SHARD
         if shard.is_dir():
             # Whoever can open it holds the lock; a shard that is too broken to open may go as well.

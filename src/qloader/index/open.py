@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qloader.index.marker import Marker, read_marker
+from qloader.index.protocol import Guard, allow
+from qloader.index.retrying import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
     from qloader.index.protocol import Index
@@ -21,6 +23,9 @@ def open_index(
     api_key: str | None = None,
     prefer_grpc: bool = False,
     timeout: float = 30.0,
+    retries: RetryPolicy = NO_RETRIES,
+    lock_wait: float | None = None,
+    guard: Guard = allow,
 ) -> Index:
     """Opens an index, lazily: nothing is read, locked or connected before the first call.
 
@@ -31,17 +36,29 @@ def open_index(
         api_key: The server's key, if it wants one.
         prefer_grpc: Talk gRPC to the server.
         timeout: How long one request to a server may take, in seconds.
+        retries: How often a request to a server that failed is sent again.
+        lock_wait: Seconds to wait where another process has an embedded index open; the engine's own where None.
+        guard: Called before each write; raises where this process may write nothing any more.
 
     Raises:
         ValueError: Neither a path nor a url is given.
         IndexUnavailableError: The collection's name or the address cannot be one.
     """
     if embedded_path is not None:
-        from qloader.index.embedded import EmbeddedIndex
+        from qloader.index.embedded import LOCK_WAIT, EmbeddedIndex
 
-        return EmbeddedIndex(embedded_path, collection)
+        wait = LOCK_WAIT if lock_wait is None else lock_wait
+        return EmbeddedIndex(embedded_path, collection, lock_wait=wait, guard=guard)
     if url is None:
         raise ValueError("an index needs a path or a url")
     from qloader.index.server import connect
 
-    return connect(url, collection, api_key=api_key, prefer_grpc=prefer_grpc, timeout=timeout)
+    return connect(
+        url,
+        collection,
+        api_key=api_key,
+        prefer_grpc=prefer_grpc,
+        timeout=timeout,
+        retries=retries,
+        guard=guard,
+    )

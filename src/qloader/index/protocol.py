@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +10,14 @@ SPARSE_VECTOR = "bm25"
 DENSE_VECTOR = "dense"
 PAYLOAD_INDEXES = ("source", "document_id", "qloader.lineage")
 """Payload fields with a keyword index: what searches filter by, and what tells our points from foreign ones."""
+
+
+Guard = Callable[[], None]
+"""Asked right before the index is changed; raises where this process may change nothing any more."""
+
+
+def allow() -> None:
+    """The guard of an index that needs none."""
 
 
 def owner_fields(lineage: str, document: tuple[str, str] | None = None) -> dict[str, str]:

@@ -15,20 +15,21 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import httpx
 from pydantic import ValidationError
-from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError, QloaderError
+from qloader.index.batches import RequestTooLargeError
 
 _MAX_WORDS = 300
-_AGAIN = "then run the same command again."
+_AGAIN = "then run the same command again: what was done is kept."
 
 
 class Trouble(Enum):
     """What a user can do about a failed request, and the sentence that says so."""
 
     UNREACHABLE = f"Check index.url, and that the server runs there; {_AGAIN}"
-    SLOW = f"Look at the server's load, or raise index.timeout; {_AGAIN}"
+    SLOW = f"Look at the server's load, or raise index.timeout and ingestion.batch.timeout; {_AGAIN}"
     TLS = (
         "Check whether index.url should begin with http:// or https://, and the server's certificate; the authority "
         "behind a private one is named by SSL_CERT_FILE (for gRPC, GRPC_DEFAULT_SSL_ROOTS_FILE_PATH)."
@@ -51,6 +52,18 @@ _BY_STATUS = {
     429: Trouble.BUSY,
     504: Trouble.SLOW,
 }
+_TOO_LARGE = (
+    "larger than allowed"  # status 400: service.max_request_size_mb
+    "|try to split your request"  # status 429: more points than a collection's rate limit has room for
+    '|Limit exceeded .* for "(upsert|update) limit"'  # status 400: a collection's strict mode
+    "|message length too large|larger than max"  # gRPC
+)
+"""What Qdrant says of a request that would pass in parts."""
+
+_PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_PASSING_TROUBLE = frozenset({Trouble.UNREACHABLE, Trouble.SLOW, Trouble.BUSY, Trouble.FAILED})
+_PASSING_ERRORS = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, ConnectionError)
+
 _BY_CODE = {
     "CANCELLED": Trouble.UNREACHABLE,
     "DEADLINE_EXCEEDED": Trouble.SLOW,
@@ -67,10 +80,19 @@ _BY_CODE = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed request: what kind of trouble it is, and what was said about it."""
+    """One failed request.
+
+    Attributes:
+        trouble: What kind of trouble it is.
+        words: What was said about it.
+        may_pass: Whether the same request, sent again, may succeed.
+        retry_after: What the server said in `Retry-After`.
+    """
 
     trouble: Trouble
     words: str
+    may_pass: bool = False
+    retry_after: str | None = None
 
 
 def understand(error: BaseException) -> Failure | None:
@@ -83,7 +105,9 @@ def understand(error: BaseException) -> Failure | None:
     return _of_answer(error)
 
 
-def as_error(failure: Failure, *, what: str, server: str, collection: str, secret: str | None) -> QloaderError:
+def as_error(
+    failure: Failure, *, what: str, server: str, collection: str, secret: str | None, tries: int = 1
+) -> QloaderError:
     """Puts a failure into words.
 
     Args:
@@ -92,6 +116,7 @@ def as_error(failure: Failure, *, what: str, server: str, collection: str, secre
         server: The server's address, without credentials.
         collection: The collection's name.
         secret: The API key, which a server or proxy may repeat in its answer, and which no message may hold.
+        tries: How often the request was sent.
     """
     words = failure.words.replace(secret, "***") if secret else failure.words
     words = re.sub(r"\s+", " ", words).strip()
@@ -103,10 +128,13 @@ def as_error(failure: Failure, *, what: str, server: str, collection: str, secre
     text += _reason(failure.trouble, has_key=secret is not None)
     if words:
         text += f" ({words[:_MAX_WORDS]})"
+    if tries > 1:
+        text += f", {tries} times in a row"
     remedy = failure.trouble.value
     if failure.trouble is Trouble.KEY and secret is None:
         remedy = "Set index.api_key, for example to ${QDRANT_API_KEY}."
-    return IndexUnavailableError(text, remedy=remedy)
+    kind = RequestTooLargeError if failure.trouble is Trouble.LARGE else IndexUnavailableError
+    return kind(text, remedy=remedy)
 
 
 def _reason(trouble: Trouble, *, has_key: bool) -> str:
@@ -130,7 +158,7 @@ def _of_answer(error: BaseException) -> Failure | None:
     if isinstance(error, grpc.RpcError):
         return _of_rpc(error)
     if isinstance(error, QdrantException):
-        return Failure(Trouble.BUSY, str(error))
+        return _of_exhaustion(error)
     # Status 200, but no JSON, other JSON, or none of the result that the client asserts.
     is_empty = isinstance(error, AssertionError) and "None" in str(error)
     if is_empty or isinstance(error, ValidationError | json.JSONDecodeError):
@@ -138,12 +166,19 @@ def _of_answer(error: BaseException) -> Failure | None:
     return None
 
 
+def _of_exhaustion(error: QdrantException) -> Failure:
+    """Status 429 with `Retry-After`, for which the client has errors of its own; it knows no date there."""
+    if isinstance(error, ResourceExhaustedResponse):
+        return Failure(Trouble.BUSY, str(error), may_pass=True, retry_after=str(error.retry_after_s))
+    return Failure(Trouble.BUSY, "HTTP 429", may_pass=True, retry_after=str(error).partition(": ")[2])
+
+
 def _of_response(error: UnexpectedResponse) -> Failure:
     status = error.status_code or 0
     words = _qdrant_words(error.content)
     if status == 404 and words:
         return Failure(Trouble.GONE, words)
-    if "larger than allowed" in words:  # with status 400
+    if re.search(_TOO_LARGE, words):
         trouble = Trouble.LARGE
     elif status in _BY_STATUS:
         trouble = _BY_STATUS[status]
@@ -154,7 +189,9 @@ def _of_response(error: UnexpectedResponse) -> Failure:
     if trouble is Trouble.KEY:
         words = words or _one_line(error.content)
     # A proxy's page of HTML is named by its status, not quoted.
-    return Failure(trouble, words or f"HTTP {status} {error.reason_phrase}".strip())
+    words = words or f"HTTP {status} {error.reason_phrase}".strip()
+    may_pass = status in _PASSING_STATUS and trouble in _PASSING_TROUBLE
+    return Failure(trouble, words, may_pass, error.headers.get("retry-after"))
 
 
 def _qdrant_words(body: bytes) -> str:
@@ -178,18 +215,21 @@ def _of_rpc(error: Any) -> Failure:
         trouble = Trouble.TLS
     elif re.search(r"http1\.x|HTTP/2|content-type", words):
         trouble = Trouble.NO_QDRANT
-    return Failure(trouble, words or code)
+    elif re.search(_TOO_LARGE, words):
+        trouble = Trouble.LARGE
+    return Failure(trouble, words or code, may_pass=trouble in _PASSING_TROUBLE)
 
 
 def _of_transport(error: BaseException) -> Failure:
     words = str(error) or type(error).__name__
     if isinstance(error, httpx.TimeoutException):
-        return Failure(Trouble.SLOW, "")
+        return Failure(Trouble.SLOW, "", may_pass=True)
     if _is_tls(words):
         return Failure(Trouble.TLS, words)
-    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in words:
+    # A connection that ends too soon; all else that breaks the protocol is not HTTP.
+    if isinstance(error, httpx.RemoteProtocolError) and not re.search(r"disconnected|closed connection", words):
         return Failure(Trouble.NO_QDRANT, words)
-    return Failure(Trouble.UNREACHABLE, words)
+    return Failure(Trouble.UNREACHABLE, words, may_pass=isinstance(error, _PASSING_ERRORS))
 
 
 def _is_tls(words: str) -> bool:

@@ -17,9 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from qloader.errors import QloaderError
-
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised with every change to the tables or to the meaning of a row: an older cache is thrown away."""
 
 _SCHEMA = """
@@ -50,10 +48,6 @@ CREATE TABLE entry (
 """
 
 
-class CacheUnusableError(QloaderError):
-    """The cache cannot be written where it lies; a private one is used instead."""
-
-
 @dataclass(frozen=True, slots=True)
 class CachedSnapshot:
     """What is known of a source's last snapshot.
@@ -63,7 +57,7 @@ class CachedSnapshot:
         proof: The source's own proof of that moment, or None.
         listing: Hash of its listing (ids and tokens), or None where a token promised nothing.
         revision: The source's revision then.
-        root: Its root hash.
+        root: Its root hash; empty while entries are being read, and where that was cut short.
         documents: Its entries.
         bytes: Their sizes added up.
         problems: Why it was not complete; empty where it was.
@@ -79,6 +73,16 @@ class CachedSnapshot:
     bytes: int
     problems: tuple[str, ...]
     skipped: dict[str, tuple[int, tuple[str, ...]]]
+
+    @classmethod
+    def begun(cls, selection: str) -> Self:
+        """A snapshot under way: it says under which settings entries are read, and nothing of what they add up to."""
+        return cls(selection, None, None, None, b"", 0, 0, (), {})
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it says what the source holds."""
+        return bool(self.root)
 
 
 class Cache:

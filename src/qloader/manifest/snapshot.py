@@ -63,6 +63,8 @@ def take_snapshot(
         with cache.transaction():
             cache.forget(source.name)
         previous = None
+    if previous is not None and not previous.is_finished:
+        previous = None  # it was cut short: its entries count, under their tokens
     proof = source.proof()
     if previous is not None and proof is not None and previous.proof == proof:
         return _manifest(source, previous)
@@ -158,7 +160,7 @@ class _Reading:
         self._listed.to_table()
         with self._cache.transaction():
             # From here until the new one is saved there is no snapshot to trust, only rows under their tokens.
-            self._connection.execute("DELETE FROM snapshot WHERE source = ?", (source,))
+            self._cache.save_snapshot(source, CachedSnapshot.begun(selection))
             self._drop_vanished()
             wanted = self._find_wanted()
         if wanted:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from qloader.planning.plan import Change, Plan, PlanHeader
 
@@ -19,22 +21,29 @@ def compare_plans(theirs: Plan, ours: Plan) -> Iterator[str]:
 
 
 def _compare_headers(theirs: PlanHeader, ours: PlanHeader) -> Iterator[str]:
-    pairs = (
+    pairs: tuple[tuple[str, Any, Any], ...] = (
         ("state", theirs.base, ours.base),
         ("name", theirs.name, ours.name),
         ("index", theirs.index, ours.index),
         ("pipeline", theirs.pipeline.fingerprint, ours.pipeline.fingerprint),
-        ("warnings", theirs.warnings, ours.warnings),
     )
     for what, said, found in pairs:
         if said != found:
-            yield f"{what}: the plan says {said}, now it is {found}"
+            yield f"{what}: " + "; ".join(_name_differences(said, found))
     before_sources = {source.name: source for source in theirs.sources}
     now_sources = {source.name: source for source in ours.sources}
     for name in sorted(before_sources | now_sources):
         before, now = before_sources.get(name), now_sources.get(name)
-        if before != now:
-            yield f"source {name}: the plan says {before or 'nothing'}, now it is {now or 'gone'}"
+        if before is None or now is None:
+            yield f"source {name}: " + ("not in the plan" if before is None else "in the plan, and not planned now")
+        elif before != now:
+            yield f"source {name}: " + "; ".join(_name_differences(before, now))
+    for warning in theirs.warnings:
+        if warning not in ours.warnings:
+            yield f"source {warning.source}: the plan warns, and nothing does now: {warning.message}"
+    for warning in ours.warnings:
+        if warning not in theirs.warnings:
+            yield f"source {warning.source}: a warning that is not in the plan: {warning.message}"
 
 
 def _compare_changes(theirs: Iterator[Change], ours: Iterator[Change]) -> Iterator[str]:
@@ -54,11 +63,22 @@ def _compare_changes(theirs: Iterator[Change], ours: Iterator[Change]) -> Iterat
             before, now = next(theirs, None), next(ours, None)
 
 
-def _name_differences(before: Change, now: Change) -> Iterator[str]:
-    for name in ("action", "from_id", "before", "after", "chunks", "reason"):
-        old, new = getattr(before, name), getattr(now, name)
-        if old != new:
-            yield f"{name.removesuffix('_id')} is {new} instead of {old}"
+def _name_differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """What differs in two values of the plan's model, field by field: `content is 91ab… instead of 6f0c…`."""
+    if before == now:
+        return
+    if not (is_dataclass(before) and is_dataclass(now)):
+        yield f"{name or 'it'} is {_shown(now)} instead of {_shown(before)}"
+        return
+    for field in fields(before):
+        inner = f"{name} {field.name.removesuffix('_id')}".strip()
+        yield from _name_differences(getattr(before, field.name), getattr(now, field.name), inner)
+
+
+def _shown(value: Any) -> str:
+    if is_dataclass(value):
+        return "there"
+    return "nothing" if value is None else str(value)
 
 
 def _key(change: Change) -> tuple[str, str]:

@@ -131,6 +131,11 @@ def read_plan(path: Path) -> FilePlan:
             a format that this qloader does not know.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise PlanError(
+                f"the plan {path} cannot be read: it is no file",
+                remedy="Name the plan file itself. It is read more than once, so it cannot come through a pipe.",
+            )
         with path.open("rb") as file:
             header = _read_header(file, path)
     except FileNotFoundError:

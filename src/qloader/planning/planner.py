@@ -25,11 +25,15 @@ class Rules:
         pipeline: The fingerprint that every document should have.
         reusable: Fingerprints whose vectors may be kept: those with the same embedding settings.
         removed: Sources that the config no longer names.
+        retyped: Sources that were of another type when they were applied, which their points say.
+        is_destroy: Whether everything is removed because somebody asked for it.
     """
 
     pipeline: str
     reusable: frozenset[str]
     removed: frozenset[str] = frozenset()
+    retyped: frozenset[str] = frozenset()
+    is_destroy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,7 @@ def _decide(difference: Difference, rules: Rules) -> tuple[Action, str]:
     if before is None and after is None:
         return "repair", STRAY if difference.is_drift else LEFT_OVER
     if after is None:
-        gone = "source removed from the config" if difference.source in rules.removed else "gone from the source"
-        return "delete", gone
+        return "delete", _why_deleted(difference.source, rules)
     if before is None:
         return "create", "new document"
     if difference.from_id is not None:
@@ -77,6 +80,7 @@ def _decide(difference: Difference, rules: Rules) -> tuple[Action, str]:
             ("text", before.content != after.content),
             ("metadata", before.metadata != after.metadata),
             ("pipeline", before.pipeline != rules.pipeline),
+            ("source type", difference.source in rules.retyped),
         )
         if differs
     ]
@@ -85,6 +89,12 @@ def _decide(difference: Difference, rules: Rules) -> tuple[Action, str]:
     if difference.intent:
         return "repair", DRIFTED if difference.is_drift else UNFINISHED
     raise AssertionError(f"{difference.source}/{difference.id} does not differ")
+
+
+def _why_deleted(source: str, rules: Rules) -> str:
+    if rules.is_destroy:
+        return "everything is destroyed"
+    return "source removed from the config" if source in rules.removed else "gone from the source"
 
 
 def _count_chunks(difference: Difference, rules: Rules) -> tuple[ChunkCounts, int]:

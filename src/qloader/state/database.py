@@ -96,6 +96,18 @@ def open_writing(
         return connection
 
 
+def open_beside(path: Path) -> sqlite3.Connection:
+    """Another connection to a state that is open for writing, for what need not survive a power cut.
+
+    Raises:
+        StateError: It is gone or cannot be opened.
+    """
+    with translated(path):
+        connection, _ = _open(path, "mode=rw")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+
 def read_version(path: Path) -> int:
     """The schema version of an existing state, whatever it is.
 

@@ -161,7 +161,19 @@ class FailureRecord:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds the state; times are milliseconds since 1970 in UTC."""
+    """Who holds the state; times are milliseconds since 1970 in UTC.
+
+    Attributes:
+        id: Names it, for `state unlock`.
+        holder: The user.
+        host: The host's name.
+        pid: The process.
+        since: When it was taken.
+        expires_at: When it runs out, unless it is renewed.
+        machine: Where `pid` is the number of a process, as `process.machine` says; empty where nobody knows.
+        started: When that process started, as `process.start_of` says; empty where nobody knows.
+        seen_at: When another process first wanted it since it was last renewed; None where none did.
+    """
 
     id: str
     holder: str
@@ -169,3 +181,6 @@ class Lease:
     pid: int
     since: int
     expires_at: int
+    machine: str = ""
+    started: str = ""
+    seen_at: int | None = None

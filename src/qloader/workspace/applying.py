@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from qloader.applying.executor import Parts, Totals, execute
-from qloader.applying.preconditions import Here, check_config, check_index, find_resumable
+from qloader.applying.preconditions import check_config, check_index, check_state, find_resumable
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import PointLabels
 from qloader.errors import InterruptedRunError, QloaderError, StalePlanError
@@ -44,15 +44,19 @@ def apply_plan(
     """
     header = plan.header
     _check_config(settings, header)
-    with settings.write_state() as state, contextlib.closing(settings.open_index()) as index:
+    with (
+        settings.write_state() as state,
+        contextlib.closing(settings.open_index(guard=state.confirm, is_patient=True)) as index,
+    ):
         state.lock()
         known = state.header()
+        check_state(known, settings.here)
         resumable = find_resumable(header, known, state)
-        if resumable is not None and resumable.status == "complete":
-            return ApplyResult(already=header.summary.changes, serial=resumable.last_serial)
         documents = {source.name: source.documents for source in state.sources()}
         info = index.describe()
         check_index(info, known, documents=sum(documents.values()), collection=settings.collection)
+        if resumable is not None and resumable.status == "complete":
+            return ApplyResult(already=header.summary.changes, serial=resumable.last_serial)
         if resumable is None:
             _check_guards(settings, plan, documents)
         if header.is_empty:
@@ -79,6 +83,8 @@ class _Run:
 
     def carry_out(self, progress: Progress, should_stop: Callable[[], bool], *, create: bool) -> ApplyResult:
         header = self._plan.header
+        types = {source.name: source.type for source in self._state.sources() if source.documents}
+        self._retyped = {s.name for s in header.sources if types.get(s.name, s.type) != s.type}
         run_id = self._begin(header)
         try:
             known = self._state.header()
@@ -123,7 +129,10 @@ class _Run:
             if parts.get("embedding") == self._settings.pipeline.embedding
         )
         labels = {
-            source.name: PointLabels(source.type, known.lineage, known.pipeline, reusable) for source in header.sources
+            source.name: PointLabels(
+                source.type, known.lineage, known.pipeline, reusable, is_retyped=source.name in self._retyped
+            )
+            for source in header.sources
         }
         parts = Parts(
             sources=self._sources,
@@ -144,19 +153,24 @@ class _Run:
             self._state.record_failures(run_id, totals.failures)
         failed = {failure.source for failure in totals.failures}
         status: RunStatus = "failed" if totals.stopped else "partial" if failed else "complete"
-        revisions = {
-            source.name: source.revision
-            for source in self._plan.header.sources
-            if source.name not in failed and not totals.stopped
-        }
+        applied = [s for s in self._plan.header.sources if s.name not in failed and not totals.stopped]
         error = "stopped by the user" if totals.stopped else _name_failures(totals) if failed else None
-        self._state.finish_run(run_id, status, summary=_as_summary(totals), error=error, revisions=revisions)
+        self._state.finish_run(
+            run_id,
+            status,
+            summary=_as_summary(totals),
+            error=error,
+            revisions={source.name: source.revision for source in applied},
+            types={source.name: source.type for source in applied},
+        )
         self._index.mark(lineage=known.lineage, pipeline=known.pipeline)
 
 
 def _name_failures(totals: Totals) -> str:
     first = totals.failures[0]
-    return f"{len(totals.failures)} documents were left as they were, the first: {first.source}/{first.document_id}"
+    count = len(totals.failures)
+    were = "1 document was left as it was" if count == 1 else f"{count:,} documents were left as they were, the first"
+    return f"{were}: {first.source}/{first.document_id}"
 
 
 def _as_summary(totals: Totals) -> dict[str, int]:
@@ -175,8 +189,7 @@ def _as_summary(totals: Totals) -> dict[str, int]:
 
 def _check_config(settings: Settings, header: PlanHeader) -> None:
     config = settings.config
-    here = Here(config.name, settings.collection, config.index.location, settings.pipeline.fingerprint)
-    check_config(header, here)
+    check_config(header, settings.here)
     for source in header.sources:
         named = config.sources.get(source.name)
         found = named.type if named else "missing"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qloader.applying.preconditions import check_index, check_state
 from qloader.documents.document import SKIP_REASONS
 from qloader.documents.hashing import EMPTY_ROOT
-from qloader.errors import ConfigError, GuardError, StalePlanError
+from qloader.errors import ConfigError, GuardError, QloaderError, StalePlanError
+from qloader.joining import is_database_error
 from qloader.manifest.cache import Cache
 from qloader.manifest.manifest import Manifest
 from qloader.manifest.snapshot import take_snapshot
@@ -89,49 +92,103 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
         SourceError: A source cannot be listed.
         ForeignIndexError: The embedded index is another state's, or gone.
         StalePlanError: The state changed while the plan was made.
+        StateError: The state is damaged, or that of another config.
+        QloaderError: There is no room for a cache anywhere.
     """
     progress = progress or NoProgress()
     known = read_known(settings)
+    check_state(known.header, settings.here)
     if request.refresh:
         known = _with_drift(settings, known, progress)
     names = [] if request.destroy else _selected(settings, request, known)
     if request.destroy:
         request = replace(request, allow_deletes=tuple(sorted(known.sources)))
     check_embedded_marker(settings, known.header, sum(source.documents for source in known.sources.values()))
-    with Cache.empty() if request.destroy else Cache.open(settings.cache, fresh=not request.use_cache) as cache:
-        manifests = _take_snapshots(settings, names, cache, progress)
-        removed = _removed(settings, request, known)
-        scope = _scope(settings, manifests, removed, known)
-        with contextlib.closing(ChangesFile()) as changes:
-            state = settings.state if known.header else None
-            differences = find_differences(cache.connection, cache.path, state, scope)
-            rules = Rules(settings.pipeline.fingerprint, known.reusable, frozenset(removed))
-            counts = dict.fromkeys(ACTIONS, 0)
-            embed = keep = remove = characters = living = 0
-            tallies = {name: SourceTally(record.documents) for name, record in known.sources.items()}
-            for planned in plan_changes(differences, rules):
-                change = planned.change
-                changes.add(change)
-                counts[change.action] += 1
-                embed += change.chunks.add
-                keep += change.chunks.keep
-                remove += change.chunks.remove
-                characters += planned.characters
-                living += change.after is not None
-                tally = tallies.setdefault(change.source, SourceTally(0))
-                tally.deletes += change.action == "delete"
-                tally.updates += change.action == "update"
-            _check_unmoved(settings, known)
-            summary = Summary(
-                **counts,
-                unchanged=sum(manifest.documents for manifest in manifests) - living,
-                chunks_embed=embed,
-                chunks_keep=keep,
-                chunks_delete=remove,
-                characters=characters,
-            )
-            header = _header(settings, request, manifests, removed, known, summary)
-            plan = changes.write_plan(path, header)
+    broken: Exception | None = None
+    for cache in _caches(settings, request):
+        try:
+            with cache:
+                return _plan_with(cache, settings, request, known, names, path, progress)
+        except Exception as error:
+            if not is_database_error(error):
+                raise
+            _check_state(settings)
+            broken = error
+    raise QloaderError(
+        f"the sources cannot be compared with the state: {broken}",
+        remedy=f"Free some space in {tempfile.gettempdir()}, or point TMPDIR at another place. Nothing was changed.",
+    ) from broken
+
+
+def _caches(settings: Settings, request: PlanRequest) -> Iterator[Cache]:
+    """The cache, then ever emptier ones: it may be damaged, or its disk full, and only speed is lost with it."""
+    if not request.destroy:
+        if request.use_cache:
+            yield Cache.open(settings.cache)
+        yield Cache.open(settings.cache, fresh=True)
+    yield Cache.empty()
+
+
+def _check_state(settings: Settings) -> None:
+    """Looks whether it is the state, and no cache, that cannot be read.
+
+    Raises:
+        StateError: It is damaged.
+    """
+    state = settings.read_state()
+    if state is not None:
+        with state:
+            state.check()
+
+
+def _plan_with(
+    cache: Cache,
+    settings: Settings,
+    request: PlanRequest,
+    known: Known,
+    names: Sequence[str],
+    path: Path,
+    progress: Progress,
+) -> PlanResult:
+    manifests = _take_snapshots(settings, names, cache, progress)
+    removed = _removed(settings, request, known)
+    scope = _scope(settings, manifests, removed, known)
+    with contextlib.closing(ChangesFile()) as changes:
+        state = settings.state if known.header else None
+        differences = find_differences(cache.connection, cache.path, state, scope)
+        rules = Rules(
+            pipeline=settings.pipeline.fingerprint,
+            reusable=known.reusable,
+            removed=frozenset(removed),
+            retyped=scope.retyped,
+            is_destroy=request.destroy,
+        )
+        counts = dict.fromkeys(ACTIONS, 0)
+        embed = keep = remove = characters = living = 0
+        tallies = {name: SourceTally(record.documents) for name, record in known.sources.items()}
+        for planned in plan_changes(differences, rules):
+            change = planned.change
+            changes.add(change)
+            counts[change.action] += 1
+            embed += change.chunks.add
+            keep += change.chunks.keep
+            remove += change.chunks.remove
+            characters += planned.characters
+            living += change.after is not None
+            tally = tallies.setdefault(change.source, SourceTally(0))
+            tally.deletes += change.action == "delete"
+            tally.updates += change.action == "update"
+        _check_unmoved(settings, known)
+        summary = Summary(
+            **counts,
+            unchanged=sum(manifest.documents for manifest in manifests) - living,
+            chunks_embed=embed,
+            chunks_keep=keep,
+            chunks_delete=remove,
+            characters=characters,
+        )
+        header = _header(settings, request, manifests, removed, known, summary)
+        plan = changes.write_plan(path, header)
     empty = {m.source for m in manifests if m.complete and not m.documents} | set(removed)
     try:
         check_guards(tallies, settings.limits, allowed=request.allow_deletes, empty=empty)
@@ -179,7 +236,6 @@ def check_embedded_marker(settings: Settings, header: StateHeader | None, docume
     Raises:
         ForeignIndexError: The index is another state's, or gone.
     """
-    from qloader.applying.preconditions import check_index
     from qloader.index.open import read_marker
     from qloader.index.protocol import CollectionInfo
 
@@ -230,11 +286,17 @@ def _scope(settings: Settings, manifests: Sequence[Manifest], removed: Sequence[
     complete = {manifest.source: manifest.complete for manifest in manifests} | dict.fromkeys(removed, True)
     roots = {manifest.source: manifest.root for manifest in manifests} | dict.fromkeys(removed, EMPTY_ROOT)
     replacing = _index_action(settings, known) == "replace"
-    joined = frozenset(
+    retyped = frozenset(manifest.source for manifest in manifests if _is_retyped(manifest, known))
+    joined = retyped | frozenset(
         name for name, root in roots.items() if replacing or root != _applied_root(known.sources.get(name))
     )
     intents = [intent for intent in known.intents if intent.source in complete]
-    return Scope(complete, joined, intents, settings.pipeline.fingerprint)
+    return Scope(complete, joined, intents, settings.pipeline.fingerprint, retyped)
+
+
+def _is_retyped(manifest: Manifest, known: Known) -> bool:
+    record = known.sources.get(manifest.source)
+    return record is not None and record.documents > 0 and record.type != manifest.type
 
 
 def _applied_root(record: SourceRecord | None) -> bytes:
@@ -282,14 +344,18 @@ def _header(
     summary: Summary,
 ) -> PlanHeader:
     header = known.header
-    gone = [
-        SourceSummary(n, known.sources[n].type, None, 0, EMPTY_ROOT.hex(), True) for n in removed if n in known.sources
-    ]
+    types = {name: record.type for name, record in known.sources.items()}
+    types |= {name: source.type for name, source in settings.config.sources.items()}
+    gone = [SourceSummary(n, types[n], None, 0, EMPTY_ROOT.hex(), True) for n in removed if n in known.sources]
     listed = [SourceSummary(m.source, m.type, m.revision, m.documents, m.root.hex(), m.complete) for m in manifests]
     return PlanHeader(
         name=settings.config.name,
         base=Base(header.lineage, header.serial) if header else Base(None, 0),
-        index=IndexTarget(settings.collection, settings.config.index.location, _index_action(settings, known)),
+        index=IndexTarget(
+            settings.collection,
+            settings.config.index.location,
+            "none" if request.destroy else _index_action(settings, known),
+        ),
         pipeline=settings.pipeline,
         sources=tuple(sorted((*listed, *gone), key=lambda source: source.name)),
         summary=summary,

@@ -99,7 +99,8 @@ class _Pool:
             for process in self._processes:
                 process.kill()
             for thread in threads:
-                thread.join()
+                if thread.is_alive():  # Ctrl-C may come before it was started
+                    thread.join()
             for process in self._processes:
                 process.wait()
                 for pipe in (process.stdin, process.stdout):
@@ -148,7 +149,8 @@ def _start() -> subprocess.Popen[bytes]:
     package = str(Path(qloader.__file__).parent.parent)
     path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
     return subprocess.Popen(
-        [sys.executable, "-m", "qloader.workspace.reader"],
+        # -P: a module of that name among the documents, where the command is run, is never taken for ours.
+        [sys.executable, "-P", "-m", "qloader.workspace.reader"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},

@@ -36,7 +36,7 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
         LockedError: Another writer holds the state.
         IndexUnavailableError: The index cannot be read.
     """
-    with contextlib.closing(settings.open_index()) as index:
+    with contextlib.closing(settings.open_index(is_patient=True)) as index:
         info = index.describe()
         if info is None or info.lineage is None:
             what = "there is no collection" if info is None else "qloader did not make the collection"

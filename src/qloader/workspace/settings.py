@@ -16,9 +16,11 @@ from qloader.planning.guards import Limits
 from qloader.planning.plan import Pipeline
 
 if TYPE_CHECKING:
+    from qloader.applying.preconditions import Here
     from qloader.chunking.chunker import Chunker
     from qloader.embedding.protocol import Embedder
-    from qloader.index.protocol import Index
+    from qloader.index.protocol import Guard, Index
+    from qloader.index.retrying import RetryPolicy
     from qloader.manifest.observing import Read
     from qloader.manifest.snapshot import Chunking
     from qloader.sources.protocol import Source
@@ -74,6 +76,13 @@ class Settings:
         """The guards."""
         guards = self.config.guards
         return Limits(guards.max_delete_percent, guards.max_update_percent, guards.prevent_destroy)
+
+    @property
+    def here(self) -> Here:
+        """What a plan and a state must agree with."""
+        from qloader.applying.preconditions import Here
+
+        return Here(self.config.name, self.collection, self.config.index.location, self.pipeline.fingerprint)
 
     def read_state(self) -> StateStore | None:
         """Opens the state for reading; None where there is none yet.
@@ -132,18 +141,42 @@ class Settings:
             source.dates = True
         return source
 
-    def open_index(self) -> Index:
-        """Opens the index, lazily: nothing is read or connected yet."""
+    @property
+    def retries(self) -> RetryPolicy:
+        """How often a request to a server is sent again."""
+        from qloader.index.retrying import RetryPolicy
+
+        batch = self.config.ingestion.batch
+        return RetryPolicy(batch.retry_attempts, batch.retry_delay)
+
+    def open_index(
+        self, *, guard: Guard | None = None, is_patient: bool = False, lock_wait: float | None = None
+    ) -> Index:
+        """Opens the index, lazily: nothing is read or connected yet.
+
+        Args:
+            guard: For who writes: called before each write, raises where nothing may be written any more. No request
+                takes longer than `ingestion.batch.timeout` then.
+            is_patient: Whether a request to a server that failed is sent again, as `ingestion.batch` says: for long
+                work. Who waits for one answer is better told at once.
+            lock_wait: Seconds to wait where another process has an embedded index open; the engine's own where None.
+        """
         from qloader.index.open import open_index
+        from qloader.index.protocol import allow
+        from qloader.index.retrying import NO_RETRIES
 
         index = self.config.index
+        timeout = index.timeout if guard is None else min(index.timeout, self.config.ingestion.batch.timeout)
         return open_index(
             collection=self.collection,
             embedded_path=self.embedded_path,
             url=index.url,
             api_key=index.api_key.get_secret_value() if index.api_key else None,
             prefer_grpc=index.prefer_grpc,
-            timeout=index.timeout,
+            timeout=timeout,
+            retries=self.retries if is_patient else NO_RETRIES,
+            lock_wait=lock_wait,
+            guard=guard or allow,
         )
 
     def chunking(self) -> Chunking:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from qloader.applying.preconditions import check_index
+from qloader.applying.preconditions import check_index, check_state
 from qloader.errors import QloaderError
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
@@ -71,6 +71,7 @@ def _look_at_index(settings: Settings) -> str:
     if state is not None:
         with state:
             header, documents = state.header(), sum(source.documents for source in state.sources())
+    check_state(header, settings.here)
     if settings.embedded_path is not None:
         check_embedded_marker(settings, header, documents)
         return f"embedded, collection {settings.collection}" + ("" if header else ", not created yet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -15,7 +15,7 @@ from qloader.planning.plan import Plan
 from qloader.planning.planfile import FilePlan, read_plan
 from qloader.render.progress import Progress
 from qloader.state.records import DocumentRecord, RunRecord, SourceRecord, StateHeader
-from qloader.workspace.planning import PlanRequest, PlanResult, make_plan
+from qloader.workspace.planning import PlanRequest, PlanResult, check_embedded_marker, make_plan
 from qloader.workspace.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,16 +156,24 @@ class Workspace:
 
         Raises:
             StateError: Nothing was applied yet.
+            ForeignIndexError: The collection is another state's, or gone.
             IndexUnavailableError: The index cannot be opened.
         """
+        from qloader.applying.preconditions import check_index
         from qloader.index.protocol import SPARSE_VECTOR
 
-        header = self.status().header
+        status = self.status()
+        header = status.header
         if header is None:
             raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
+        documents = sum(source.documents for source in status.sources)
+        check_embedded_marker(self.settings, header, documents)
         vector = self.settings.embedder().embed_query(query)
         with contextlib.closing(self.settings.open_index()) as index:
-            return index.search(vector, using=SPARSE_VECTOR, limit=limit, lineage=header.lineage)
+            hits = index.search(vector, using=SPARSE_VECTOR, limit=limit, lineage=header.lineage)
+            if not hits:  # nothing there, or nothing of ours: only now is it worth another question to a server
+                check_index(index.describe(), header, documents=documents, collection=self.settings.collection)
+            return hits
 
     def status(self) -> Status:
         """What is applied, from the state alone."""
@@ -173,7 +181,7 @@ class Workspace:
         if state is None:
             return Status(self.name, None, (), None, 0)
         with state:
-            lease = state.lease()
+            lease = state.writer()
             return Status(
                 name=self.name,
                 header=state.header(),
@@ -183,12 +191,15 @@ class Workspace:
             )
 
     def history(self, limit: int = 20) -> list[RunRecord]:
-        """Past runs, the latest first."""
+        """Past runs, the latest first. One whose process died has failed, though nobody could write that down."""
         state = self.settings.read_state()
         if state is None:
             return []
         with state:
-            return state.runs(limit)
+            runs = state.runs(limit)
+            if state.writer() is None:
+                runs = [replace(r, status="failed", error="interrupted") if r.status == "running" else r for r in runs]
+            return runs
 
     def documents(self, source: str | None = None) -> Iterator[DocumentRecord]:
         """The documents that the index holds, by source and id, streamed."""

@@ -1,0 +1,96 @@
+"""What a plan that finds nothing to do may load: every heavy module that sneaks in is paid for at every start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from support.command_line import Prompt, settle, some_documents
+from support.git_builder import Builder
+from support.workspaces import write
+
+HEAVY = {
+    "qdrant_client",
+    "qdrant_edge",
+    "grpc",
+    "httpx",
+    "numpy",
+    "duckdb",
+    "dulwich",
+    "semantic_text_splitter",
+    "html_to_markdown",
+    "psutil",
+    "rich.live",
+    "rich.progress",
+    "rich.table",
+    "rich.markdown",
+    "pygments",
+    "asyncio",
+    "multiprocessing",
+}
+
+
+def loaded_by(prompt: Prompt, *arguments: str) -> set[str]:
+    """The heavy modules that a command loads, in a process of its own."""
+    code = (
+        "import sys; from qloader.cli.app import run; code = run(sys.argv[1:]); "
+        "print('\\n'.join(sys.modules)); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=prompt.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return HEAVY & set(done.stdout.split())
+
+
+@pytest.fixture
+def settled(applied: Prompt) -> Prompt:
+    """Everything applied, and every file old enough for its token to be trusted and in the cache."""
+    settle(applied.docs)
+    assert applied.ok("plan").last == "No changes. The index matches the sources."
+    return applied
+
+
+def test_a_plan_of_files_without_changes_loads_nothing_heavy(settled: Prompt) -> None:
+    assert loaded_by(settled, "plan") == set()
+    assert loaded_by(settled, "plan", "--detailed-exitcode", "-o", "plan.json") == set()
+
+
+def test_a_plan_of_a_repository_without_changes_loads_dulwich_alone(prompt: Prompt) -> None:
+    with Builder(prompt.folder / "repo") as repo:
+        repo.commit(some_documents(3))
+    prompt.configure("name: test\nsources:\n  docs: {type: git, url: repo}\n")
+    prompt.load()
+    assert loaded_by(prompt, "plan") == {"dulwich"}
+
+
+def test_a_plan_for_a_server_never_loads_its_client(settled: Prompt) -> None:
+    settled.configure(
+        "name: server\nindex: {url: 'http://127.0.0.1:9'}\nstate: {path: server.db}\n"
+        "sources:\n  docs: {type: files, path: docs}\n"
+    )
+    assert loaded_by(settled, "plan") <= {"semantic_text_splitter"}
+
+
+def test_a_plan_with_changes_loads_no_engine_and_no_client(settled: Prompt) -> None:
+    write(settled.docs, {"new.md": "# New\n\nnew"})
+    found = loaded_by(settled, "plan")
+    assert "duckdb" in found
+    assert found.isdisjoint({"qdrant_client", "qdrant_edge", "grpc", "httpx", "dulwich", "asyncio"})
+
+
+@pytest.mark.parametrize("command", ["status", "history", "show plan.json", "state list", "--help"])
+def test_looking_at_things_loads_nothing_heavy(applied: Prompt, command: str) -> None:
+    assert loaded_by(applied, *command.split()) <= {"rich.table"}
+
+
+def test_a_search_loads_the_engine_and_nothing_of_a_server(applied: Prompt) -> None:
+    found = loaded_by(applied, "search", "gardens")
+    assert "qdrant_edge" in found
+    assert found.isdisjoint({"qdrant_client", "grpc", "httpx", "duckdb", "dulwich", "semantic_text_splitter"})
