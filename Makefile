@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format docs plans bench clean
+.PHONY: demo test check format docs plans bench faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,11 @@ plans: $(STAMP)
 # Ratios to a floor within one run; writes docs/benchmarks.md.
 bench: $(STAMP)
 	$(BIN)/python bench/run.py --write docs/benchmarks.md
+
+# Every fault at every step with every way on, and N kills at random instants. Hours; `make test` has a short form.
+N ?= 2000
+faults: $(STAMP)
+	QLOADER_EVERY_FAULT=1 QLOADER_KILLS=$(N) $(BIN)/pytest -n auto -s tests/faults
 
 clean:
 	rm -rf $(VENV) .qloader plans/.qloader bench/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis
