@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qloader.workspace import Workspace
+    from qloader.workspace.awaiting import AsyncWorkspace
 
-__all__ = ["Workspace", "__version__"]
+__all__ = ["AsyncWorkspace", "Workspace", "__version__"]
 
 __version__ = "0.1.0"
 
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from qloader.workspace import Workspace
 
         return Workspace
+    if name == "AsyncWorkspace":
+        from qloader.workspace.awaiting import AsyncWorkspace
+
+        return AsyncWorkspace
     raise AttributeError(f"module 'qloader' has no attribute {name!r}")

@@ -43,6 +43,18 @@ class StateError(QloaderError):
     """The state database cannot be opened, read or written."""
 
 
+class StateConnectionError(StateError):
+    """The state cannot be opened: its path, permissions or disk, or a file that is damaged. To be put right by hand."""
+
+
+class StateBusyError(StateError):
+    """Another process writes to the state's file just now. To be tried again; nothing was changed."""
+
+
+class StateConstraintError(StateError):
+    """What should be written contradicts what the state holds. To be corrected; nothing was changed."""
+
+
 class StateVersionError(StateError):
     """The state was written by a newer qloader, or is no qloader state."""
 

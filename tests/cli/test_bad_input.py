@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command_line import Answer, Prompt
+from support.command_line import QLOADER, Answer, Prompt
 from support.git_builder import Builder
 from support.workspaces import assert_index_is_a_fresh_load, write
 
@@ -274,6 +274,29 @@ def test_a_disk_that_is_full_stops_an_apply_which_goes_on_when_there_is_room(pro
         (small / "filler").unlink()
         prompt.ok("apply", "plan.json")
         assert prompt.ok("status", "--format", "json").json["points"] == 212
+
+
+def test_a_limit_on_the_size_of_files_stops_an_apply_which_goes_on_without_it(prompt: Prompt) -> None:
+    write(prompt.docs, {f"more-{n}.md": f"# {n}\n\nmore {n}" for n in range(400)})
+    prompt.ok("plan", "-o", "plan.json")
+    line = f"ulimit -f 100; exec {' '.join(QLOADER)} apply plan.json"  # 50 KiB: less than the state will have
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=prompt.folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert_is_a_clear_error(Answer(done.returncode, done.stdout, done.stderr))
+    assert prompt.ok("status", "--format", "json").json["points"] < 412
+    prompt.ok("apply", "plan.json")
+    assert_index_is_a_fresh_load(prompt.workspace)
+
+
+def test_a_folder_that_is_gone_under_the_command_is_named(prompt: Prompt) -> None:
+    (prompt.folder / "gone").mkdir()
+    line = f"cd gone && rmdir ../gone && exec {' '.join(QLOADER)} plan -c {prompt.folder}/qloader.yaml"
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=prompt.folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert_is_a_clear_error(Answer(done.returncode, done.stdout, done.stderr))
+    assert "the folder that this command was run in is gone" in done.stderr
 
 
 def test_a_place_that_takes_no_file_is_named(prompt: Prompt) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command_line import CONTROLS, QLOADER, Prompt, wait_until
+from support.command_line import CONTROLS, QLOADER, Prompt, some_documents, wait_until
 from support.workspaces import write
 
 needs_script = pytest.mark.skipif(shutil.which("script") is None, reason="script makes the terminal")
@@ -112,6 +112,34 @@ def test_5_is_another_writer_at_work_who_is_named(applied: Prompt, other: subpro
     assert applied("state", "unlock", "another").code == 1
     assert applied.ok("state", "unlock", "the-lease").err == "Unlocked.\n"
     applied.ok("apply", "plan.json")
+
+
+def test_of_two_applies_at_once_one_is_locked_out_and_loses_nothing(prompt: Prompt) -> None:
+    write(prompt.docs, some_documents(400))
+    prompt.ok("plan", "-o", "plan.json")
+    with prompt.start("apply", "plan.json") as first:
+        wait_until(lambda: prompt.workspace.status().lease is not None)
+        second = prompt("apply", "plan.json")
+    assert (first.returncode, second.code) == (0, 5)
+    assert f"(process {first.pid})" in second.error
+    assert prompt.ok("apply", "plan.json").err.startswith("400 changes of this plan had been applied before.\n")
+    assert prompt.ok("status", "--format", "json").json["points"] == 400
+
+
+def test_whoever_looks_beside_a_running_apply_sees_something_whole_or_is_told_why_not(prompt: Prompt) -> None:
+    write(prompt.docs, some_documents(200))
+    prompt.ok("plan", "-o", "plan.json")
+    with prompt.start("apply", "plan.json") as apply:
+        while apply.poll() is None:
+            plan = prompt("plan")
+            assert plan.code in (0, 4), plan.err
+            assert plan.code == 0 or plan.error.startswith("Error: the state changed while the plan was made")
+            documents = prompt.ok("state", "list", "--format", "json").json["documents"]
+            assert len(documents) % 5 == 0  # whole batches
+            prompt.ok("status")
+            prompt.ok("history")
+    assert apply.returncode == 0
+    assert prompt.ok("plan").last == "No changes. The index matches the sources."
 
 
 def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(applied: Prompt) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from support.command_line import Prompt, settle, some_documents
 from support.git_builder import Builder
-from support.workspaces import write
+from support.workspaces import CONFIG, make_workspace, plan_and_apply, write
 
 HEAVY = {
     "qdrant_client",
@@ -32,32 +33,31 @@ HEAVY = {
 }
 
 
-def loaded_by(prompt: Prompt, *arguments: str) -> set[str]:
+def loaded_by(folder: Path, *arguments: str) -> set[str]:
     """The heavy modules that a command loads, in a process of its own."""
     code = (
         "import sys; from qloader.cli.app import run; code = run(sys.argv[1:]); "
         "print('\\n'.join(sys.modules)); sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=prompt.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
     return HEAVY & set(done.stdout.split())
 
 
-@pytest.fixture
-def settled(applied: Prompt) -> Prompt:
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything applied, and every file old enough for its token to be trusted and in the cache."""
-    settle(applied.docs)
-    assert applied.ok("plan").last == "No changes. The index matches the sources."
-    return applied
+    folder = tmp_path_factory.mktemp("settled")
+    workspace = make_workspace(folder, batch=20)
+    write(folder / "docs", some_documents(12))
+    plan_and_apply(workspace)
+    settle(folder / "docs")
+    with workspace.temporary_plan() as result:
+        assert result.plan.header.is_empty
+    return folder
 
 
-def test_a_plan_of_files_without_changes_loads_nothing_heavy(settled: Prompt) -> None:
+def test_a_plan_of_files_without_changes_loads_nothing_heavy(settled: Path) -> None:
     assert loaded_by(settled, "plan") == set()
     assert loaded_by(settled, "plan", "--detailed-exitcode", "-o", "plan.json") == set()
 
@@ -67,30 +67,27 @@ def test_a_plan_of_a_repository_without_changes_loads_dulwich_alone(prompt: Prom
         repo.commit(some_documents(3))
     prompt.configure("name: test\nsources:\n  docs: {type: git, url: repo}\n")
     prompt.load()
-    assert loaded_by(prompt, "plan") == {"dulwich"}
+    assert loaded_by(prompt.folder, "plan") == {"dulwich"}
 
 
-def test_a_plan_for_a_server_never_loads_its_client(settled: Prompt) -> None:
-    settled.configure(
-        "name: server\nindex: {url: 'http://127.0.0.1:9'}\nstate: {path: server.db}\n"
-        "sources:\n  docs: {type: files, path: docs}\n"
-    )
-    assert loaded_by(settled, "plan") <= {"semantic_text_splitter"}
+def test_a_plan_for_a_server_never_loads_its_client(prompt: Prompt) -> None:
+    prompt.configure(CONFIG.format(path="docs", max_chars=200, batch=5, place="url: 'http://127.0.0.1:9'"))
+    assert loaded_by(prompt.folder, "plan") <= {"semantic_text_splitter"}
 
 
-def test_a_plan_with_changes_loads_no_engine_and_no_client(settled: Prompt) -> None:
-    write(settled.docs, {"new.md": "# New\n\nnew"})
-    found = loaded_by(settled, "plan")
+def test_a_plan_with_changes_loads_no_engine_and_no_client(applied: Prompt) -> None:
+    write(applied.docs, {"new.md": "# New\n\nnew"})
+    found = loaded_by(applied.folder, "plan")
     assert "duckdb" in found
     assert found.isdisjoint({"qdrant_client", "qdrant_edge", "grpc", "httpx", "dulwich", "asyncio"})
 
 
 @pytest.mark.parametrize("command", ["status", "history", "show plan.json", "state list", "--help"])
 def test_looking_at_things_loads_nothing_heavy(applied: Prompt, command: str) -> None:
-    assert loaded_by(applied, *command.split()) <= {"rich.table"}
+    assert loaded_by(applied.folder, *command.split()) <= {"psutil", "rich.table"}
 
 
 def test_a_search_loads_the_engine_and_nothing_of_a_server(applied: Prompt) -> None:
-    found = loaded_by(applied, "search", "gardens")
+    found = loaded_by(applied.folder, "search", "gardens")
     assert "qdrant_edge" in found
     assert found.isdisjoint({"qdrant_client", "grpc", "httpx", "duckdb", "dulwich", "semantic_text_splitter"})

@@ -122,15 +122,15 @@ def test_an_apply_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
 
 
 def test_a_first_load_that_is_killed_is_finished_by_the_same_plan(prompt: Prompt) -> None:
-    write(prompt.docs, some_documents(300))
+    write(prompt.docs, some_documents(600))
     prompt.ok("plan", "-o", "plan.json")
     chance = random.Random(1)
     assert kill_in_mid_apply(prompt.workspace, chance)
     points = prompt.ok("status", "--format", "json").json["points"]
-    assert 0 < points < 300
+    assert 0 < points < 600
     answer = prompt.ok("apply", "plan.json")
     assert answer.err.startswith(f"{points} changes of this plan had been applied before.\n")
-    assert answer.last == f"Apply complete: {300 - points} created, 0 updated, 0 moved, 0 deleted."
+    assert answer.last == f"Apply complete: {600 - points} created, 0 updated, 0 moved, 0 deleted."
     assert_index_is_a_fresh_load(prompt.workspace)
 
 
@@ -153,14 +153,14 @@ def stop(workspace: Workspace, *signals: int, arguments: tuple[str, ...] = ("app
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_ctrl_c_stops_at_a_batch_edge_says_what_is_applied_and_how_to_go_on(prompt: Prompt, number: int) -> None:
-    write(prompt.docs, some_documents(400))
+    write(prompt.docs, some_documents(600))
     prompt.ok("plan", "-o", "plan.json")
     code, errors = stop(prompt.workspace, number)
     points = prompt.ok("status", "--format", "json").json["points"]
     assert code == 130, errors
     assert errors == (
         "Stopping after this batch; press Ctrl-C again to stop at once (also safe).\n"
-        f"Error: stopped after {points} of 400 changes; they are in the index and recorded\n"
+        f"Error: stopped after {points} of 600 changes; they are in the index and recorded\n"
         "Run the same `qloader apply` again to go on from there, or plan anew.\n"
     )
     assert points % 5 == 0  # whole batches
@@ -169,7 +169,7 @@ def test_ctrl_c_stops_at_a_batch_edge_says_what_is_applied_and_how_to_go_on(prom
     assert (run["status"], run["error"]) == ("failed", "stopped by the user")
     assert (
         prompt.ok("apply", "plan.json").last
-        == f"Apply complete: {400 - points} created, 0 updated, 0 moved, 0 deleted."
+        == f"Apply complete: {600 - points} created, 0 updated, 0 moved, 0 deleted."
     )
     assert_index_is_a_fresh_load(prompt.workspace)
 

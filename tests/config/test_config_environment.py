@@ -140,3 +140,8 @@ def test_a_text_without_a_brace_after_a_dollar_is_left_as_it_is(text):
     plain = text.replace("${", "")
     if "${" not in plain:
         assert substitute(plain, {}) == (plain, ())
+
+
+def test_an_escaped_character_of_those_that_cover_references_is_itself():
+    assert reveal("\U0010f801") == "\U0010f801"
+    assert reveal(hide("a ${B} \u00fc") + "\U0010f801") == "a ${B} \u00fc\U0010f801"

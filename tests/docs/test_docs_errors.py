@@ -7,6 +7,7 @@ from error_messages import error_classes, messages
 PAGE = DOCS / "troubleshooting.md"
 
 WITHOUT_AN_ENTRY = {
+    "stopped before it began": "whoever cancelled the call gets asyncio's own error",
     "SQLite gave the new run no id": "SQLite always gives one",
     "the state was not locked for writing": "a bug: the message says so",
     "the index … was closed": "a bug: an index is used after its end",

@@ -19,6 +19,7 @@ from index_engines import make_shard
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index import embedded
 from qloader.index.embedded import EmbeddedIndex
+from qloader.index.folder_lock import LOCK
 from qloader.index.marker import MARKER, SHARD, Marker, read_marker, write_marker
 from qloader.index.protocol import SPARSE_VECTOR, Point, SparseVector
 
@@ -127,7 +128,7 @@ def test_a_half_made_shard_is_made_anew(path: Path) -> None:
         index.create(lineage=OURS, pipeline="p")
         index.upsert([make_point(1)])
         assert index.count(lineage=OURS) == 1
-    assert sorted(modes(path / "docs")) == [MARKER, SHARD]
+    assert sorted(modes(path / "docs")) == [LOCK, MARKER, SHARD]
 
 
 def test_a_drop_that_is_cut_short_leaves_no_half_deleted_shard(
@@ -165,7 +166,7 @@ def test_a_half_done_drop_is_no_hindrance_to_a_new_creation(path: Path, index: E
     with contextlib.closing(EmbeddedIndex(path, "docs")) as again:
         again.create(lineage="another", pipeline="p")
         assert again.describe().points == 0  # type: ignore[union-attr]
-    assert sorted(modes(path / "docs")) == [MARKER, SHARD]
+    assert sorted(modes(path / "docs")) == [LOCK, MARKER, SHARD]
 
 
 # Whose it is
@@ -247,7 +248,7 @@ def test_a_mark_that_is_cut_short_leaves_the_old_marker(
         index.mark(lineage="another", pipeline="q")
     monkeypatch.undo()
     assert read_marker(path, "docs") == Marker("docs", OURS, "p")
-    assert sorted(modes(path / "docs")) == [MARKER, SHARD]
+    assert sorted(modes(path / "docs")) == [LOCK, MARKER, SHARD]
 
 
 # Vectors and damage
@@ -356,6 +357,37 @@ def test_an_index_that_another_process_holds_is_an_error_that_says_so(path: Path
             assert holder.stdout.readline() == "closed\n"
             assert waiting.count(lineage=OURS) == 1
         holder.communicate("\n")
+
+
+FLUSH = """
+from test_embedded_index import make_point
+from pathlib import Path
+from qloader.index.embedded import EmbeddedIndex
+index = EmbeddedIndex(Path(sys.argv[1]), "docs")
+index.upsert([make_point(number) for number in range(50)])
+print("ready", flush=True)
+sys.stdin.readline()
+index.flush()
+index.upsert([make_point(number) for number in range(50, 100)])
+index.flush()
+index.close()
+"""
+
+
+def test_whoever_finds_an_index_held_does_no_harm_to_the_holder(path: Path, index: EmbeddedIndex) -> None:
+    """The engine by itself does: when it opens its files it puts away the journal of what is not flushed yet."""
+    index.upsert([make_point(0)])
+    index.flush()
+    index.close()
+    with start(FLUSH, path) as holder:
+        for _ in range(3):
+            other = EmbeddedIndex(path, "docs", lock_wait=0)
+            with contextlib.closing(other), pytest.raises(IndexUnavailableError, match="another process has it open"):
+                other.count(lineage=OURS)
+        holder.communicate("\n")
+        assert holder.returncode == 0
+    with contextlib.closing(EmbeddedIndex(path, "docs")) as again:
+        assert again.count(lineage=OURS) == 100
 
 
 def test_an_index_that_is_let_go_in_time_is_waited_for(path: Path, index: EmbeddedIndex) -> None:

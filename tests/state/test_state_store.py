@@ -261,7 +261,9 @@ def test_backups_are_complete_and_the_oldest_are_rotated_away(state: StateStore,
 
 
 def test_two_processes_may_create_the_state_at_once(path: Path) -> None:
-    code = f"from pathlib import Path; from qloader.state.store import StateStore; StateStore.write(Path({str(path)!r}))"
+    code = (
+        f"from pathlib import Path; from qloader.state.store import StateStore; StateStore.write(Path({str(path)!r}))"
+    )
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
     for process in processes:
         _, errors = process.communicate()
@@ -269,3 +271,16 @@ def test_two_processes_may_create_the_state_at_once(path: Path) -> None:
     state = StateStore.write(path)
     state.lock()
     assert begin(state) == 1
+
+
+def test_a_reader_beside_the_creation_of_a_state_sees_nothing_or_all_of_it(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from qloader.state.store import StateStore; "
+    code += "[StateStore.write(Path(path)).close() for path in sys.argv[1:]]"
+    paths = [tmp_path / f"{number}.db" for number in range(40)]
+    with subprocess.Popen([sys.executable, "-c", code, *map(str, paths)]) as writer:
+        for path in paths:
+            reader = None
+            while reader is None:
+                assert writer.poll() in (None, 0)
+                reader = StateStore.read(path)  # an error, where it has but some of the migrations
+            reader.close()

@@ -27,6 +27,9 @@ class DictSource:
     def identity(self) -> str:
         return self.name
 
+    def confirms(self, identity: str) -> bool:
+        return identity == self.name
+
     def selection(self) -> str:
         return "all"
 

@@ -102,6 +102,7 @@ def run(arguments: list[str]) -> int:
     """
     debug, arguments = _take_debug(arguments)
     try:
+        _check_folder()
         code: Any = app(args=arguments, standalone_mode=False, prog_name="qloader")
         sys.stdout.flush()  # here, where a full disk still is an error with an exit code
     except Exception as error:
@@ -109,6 +110,15 @@ def run(arguments: list[str]) -> int:
             traceback.print_exception(error)
         return _explain(error)
     return code if isinstance(code, int) else 0
+
+
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise QloaderError(
+            "the folder that this command was run in is gone", remedy="Change to one that exists, and run it again."
+        ) from None
 
 
 def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:

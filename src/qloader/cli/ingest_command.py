@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -23,7 +24,10 @@ def ingest(
     """Plan and apply in one step, without asking; the guards still hold."""
     workspace = common.open_workspace(context, config)
     request = common.request_of(source, not incremental, allow_deletes)
-    with workspace.temporary_plan(request, progress=common.make_progress()) as result:
+    with (
+        contextlib.nullcontext() if dry_run else workspace.locked(),
+        workspace.temporary_plan(request, progress=common.make_progress()) as result,
+    ):
         if dry_run and output_format is common.OutputFormat.json:
             common.show_plan(result.plan, common.PlanFormat.json, path=result.plan.path)
         elif output_format is common.OutputFormat.text:

@@ -48,9 +48,12 @@ def show(
     from qloader.documents.hashing import point_ids
     from qloader.render.times import iso
 
-    record = common.open_workspace(context, config).document(address)
+    workspace = common.open_workspace(context, config)
+    record = workspace.document(address)
+    failures = workspace.failures_of(address)
     if record is None:
-        raise StateError(f"the state has no document {address}", remedy="See `qloader state list`.")
+        why = f": run {failures[0].run} could not take it in ({failures[0].detail})" if failures else ""
+        raise StateError(f"the state has no document {address}{why}", remedy="See `qloader state list`.")
     facts = {
         "address": f"{record.source}/{record.id}",
         "content": record.content.hex(),
@@ -61,13 +64,17 @@ def show(
         "deleted": record.is_deleted,
         "updated_at": iso(None if record.last_updated is None else record.last_updated * 1000),
         "ingested_at": iso(record.last_ingested),
+        "deleted_at": iso(record.last_ingested) if record.is_deleted else None,
         "points": point_ids(record.source, record.id, record.chunks),
+        "failures": [{"run": f.run, "at": iso(f.at), "reason": f.reason, "detail": f.detail} for f in failures],
     }
     if output_format is common.OutputFormat.json:
         common.print_json(facts)
         return
     for key, value in facts.items():
         common.say(f"{key:12} {len(value) if isinstance(value, list) else value}")
+    for failure in failures[:5]:
+        common.say(f"! run {failure.run} at {iso(failure.at)}: {failure.detail or failure.reason}")
 
 
 @app.command("backup")

@@ -34,6 +34,10 @@ def status(
                     for source in found.sources
                 ],
                 "points": found.points,
+                "failures": [
+                    {"address": f"{f.source}/{f.document_id}", "reason": f.reason, "detail": f.detail, "run": f.run}
+                    for f in found.failures
+                ],
             }
         )
         return

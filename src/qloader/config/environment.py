@@ -17,6 +17,7 @@ _HIDDEN = 0x10F800
 """Where the covered ASCII characters lie meanwhile: the end of the last private use plane, which no text uses."""
 
 _HIDDEN_CHARS = re.compile(f"[{chr(_HIDDEN)}-{chr(_HIDDEN + 0x7F)}]")
+_COVERED_WHOLE = re.compile("{0}{0}?{1}[^{2}]*{2}".format(*(chr(_HIDDEN + ord(c)) for c in "${}")))
 
 
 class EnvironmentProblem(Exception):
@@ -42,9 +43,14 @@ def hide(text: str) -> str:
 
 
 def reveal(text: str) -> str:
-    """Uncovers what `hide` covered."""
+    r"""Uncovers the references that `hide` covered, whole ones only: `"\U0010F801"` in a file is that character."""
     if text.isascii():
         return text
+    return _COVERED_WHOLE.sub(lambda match: reveal_pieces(match[0]), text)
+
+
+def reveal_pieces(text: str) -> str:
+    """Uncovers pieces of references too, as an error message of YAML may quote them."""
     return _HIDDEN_CHARS.sub(lambda match: chr(ord(match[0]) - _HIDDEN), text)
 
 

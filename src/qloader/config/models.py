@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from qloader.config.units import Delay, Duration, Permissions, Size
+from qloader.config.units import Delay, Duration, Permissions, Retention, Size
 
 DEFAULT_FILE = "qloader.yaml"
 DEFAULT_INDEX_PATH = ".qloader/index"
@@ -129,7 +129,10 @@ class IndexConfig(_Section):
         default=None, description="The server's API key; write `${QDRANT_API_KEY}`, not the key itself."
     )
     prefer_grpc: bool = Field(default=False, description="Talk gRPC to the server, which is faster for large loads.")
-    timeout: Duration = Field(default=30.0, description="How long one request to the server may take.")
+    timeout: Duration = Field(
+        default=30.0,
+        description="How long one request to the server may take; for gRPC in whole seconds, rounded up.",
+    )
 
     @field_validator("url")
     @classmethod
@@ -192,6 +195,11 @@ class StateConfig(_Section):
     permissions: Permissions = Field(default=0o600, description="The mode of a state file that is created, in octal.")
     create_if_missing: bool = Field(
         default=True, description="Begin a state where there is none; `false` makes it an error."
+    )
+    retention: Retention = Field(
+        default=90 * 86400.0,
+        description="How long deleted documents and past runs are remembered; `null` is for ever. An apply forgets, at "
+        "its end, whole days of what is older.",
     )
     migrations: MigrationsConfig = Field(default_factory=MigrationsConfig, description="See below.")
 
@@ -321,9 +329,22 @@ class BatchConfig(_Section):
     """The batches of an apply; each is committed by itself."""
 
     size: int = Field(default=256, ge=1, le=100_000, description="Documents in a batch, at most.")
-    timeout: Duration = Field(default=30.0, description="How long the writing of a batch may take.")
-    retry_attempts: int = Field(default=3, ge=0, le=100, description="How often a failed write is tried again.")
-    retry_delay: Delay = Field(default=1.0, description="How long to wait before the first retry.")
+    timeout: Duration = Field(
+        default=30.0,
+        description="How long an apply gives a server for one request; `index.timeout` where that is less.",
+    )
+    retry_attempts: int = Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="How often an apply sends a request again that failed in passing: no connection, no answer in "
+        "time, a server that is overloaded or failing.",
+    )
+    retry_delay: Delay = Field(
+        default=1.0,
+        description="How long to wait before the first retry. Each further one waits twice as long, up to a minute; "
+        "longer where the server says so (`Retry-After`), up to a minute too.",
+    )
 
 
 class ParallelConfig(_Section):

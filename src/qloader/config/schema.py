@@ -62,6 +62,8 @@ def _takes_no_reference(schema: dict[str, Any]) -> bool:
 
 def written(value: Any, unit: str = "") -> Any:
     """A default as a person would write it: `30s`, `10MB`, `0o600`."""
+    if unit == "duration" and value and value % 86400 == 0:
+        return f"{value / 86400:g}d"
     if unit == "duration":
         return f"{value:g}s"
     if unit == "size" and value % 1_000_000 == 0:

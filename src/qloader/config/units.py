@@ -79,6 +79,13 @@ _WRITTEN_MODE = {"type": ["integer", "string"], "pattern": r"^(0o?)?[0-7]{3}$", 
 Duration = Annotated[float, Field(gt=0, le=86400), BeforeValidator(parse_duration), WithJsonSchema(_WRITTEN_DURATION)]
 """Seconds; more than 0, at most a day."""
 
+Retention = Annotated[
+    Annotated[float, Field(gt=0, le=36500 * 86400)] | None,
+    BeforeValidator(lambda value: None if value is None else parse_duration(value)),
+    WithJsonSchema({**_WRITTEN_DURATION, "type": ["number", "string", "null"]}),
+]
+"""Seconds; more than 0, at most a hundred years. None is for ever."""
+
 Delay = Annotated[float, Field(ge=0, le=86400), BeforeValidator(parse_duration), WithJsonSchema(_WRITTEN_DURATION)]
 """Seconds; 0 is no delay."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from qloader.config.environment import EnvironmentProblem, hide, reveal, substitute
+from qloader.config.environment import EnvironmentProblem, hide, reveal, reveal_pieces, substitute
 from qloader.errors import ConfigError
 
 MAX_BYTES = 1 << 20
@@ -176,7 +176,7 @@ def _compose(text: str, shown: str) -> yaml.Node | None:
 def _syntax_error(error: yaml.YAMLError, text: str, shown: str) -> ConfigError:
     """A YAML error with its line and the mark under it, unless a secret stands near."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = reveal(getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid YAML")
+    problem = reveal_pieces(getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid YAML")
     if mark is None:
         where = f"{shown}{_place_of_character(error, text)}"
         return ConfigError(f"{where}: not valid YAML: {problem}.", remedy="Remove the character.")

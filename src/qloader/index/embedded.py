@@ -1,11 +1,11 @@
 """The embedded index: Qdrant's own engine (qdrant-edge) in this process, one folder a collection.
 
     <path>/<collection>/qloader.json    whose it is (index/marker.py)
+    <path>/<collection>/lock            held by the one process that has it open (index/folder_lock.py)
     <path>/<collection>/shard/          the engine's files
 
 The engine appends each write to its log before it applies it, so that a write that returned survives
-the death of the process; `flush` syncs the log, then the data, and so survives a power cut. The engine
-locks its folder: one process at a time.
+the death of the process; `flush` syncs the log, then the data, and so survives a power cut.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.folder_lock import FolderLock, HeldError
 from qloader.index.marker import SHARD, Marker, collection_folder, os_errors, read_marker, sync_folder, write_marker
 from qloader.index.protocol import (
     PAYLOAD_INDEXES,
@@ -51,10 +51,6 @@ _NEW = "shard.new"
 _DROPPED = "shard.dropped"
 
 
-class _HeldError(IndexUnavailableError):
-    """Another process has the engine's folder open."""
-
-
 class EmbeddedIndex:
     """One collection in a folder. The engine is opened by the first call that needs it.
 
@@ -81,6 +77,7 @@ class EmbeddedIndex:
         self._create_dirs = create_dirs
         self._lock_wait = lock_wait
         self._guard = guard
+        self._lock = FolderLock(self._folder)
         self._shard: EdgeShard | None = None
         self._vectors: frozenset[str] | None = None
         self._is_closed = False
@@ -236,25 +233,21 @@ class EmbeddedIndex:
         """
         self._check_open()
         self._guard()
+        if not self._folder.is_dir():
+            return
+        self._lock.take(self._lock_wait)
         shard = self._folder / SHARD
-        if shard.is_dir():
-            # Whoever can open it holds the lock; a shard that is too broken to open may go as well.
-            try:
-                self._load()
-            except _HeldError:
-                raise
-            except IndexUnavailableError:
-                pass
-        self._release()
-        with os_errors(f"the collection {self._folder} cannot be deleted"):
-            if not self._folder.is_dir():
-                return
-            # Renamed first: a drop that is cut short leaves no half-deleted shard under the engine's name.
-            if shard.is_dir():
-                _remove(self._folder / _DROPPED)
-                shard.rename(self._folder / _DROPPED)
-                sync_folder(self._folder)
-            shutil.rmtree(self._folder)
+        try:
+            self._close_shard()
+            with os_errors(f"the collection {self._folder} cannot be deleted"):
+                # Renamed first: a drop that is cut short leaves no half-deleted shard under the engine's name.
+                if shard.is_dir():
+                    _remove(self._folder / _DROPPED)
+                    shard.rename(self._folder / _DROPPED)
+                    sync_folder(self._folder)
+                shutil.rmtree(self._folder)
+        finally:
+            self._lock.give_back()
 
     def flush(self) -> None:
         """Makes all earlier writes survive a power cut: the engine syncs its log, then its data."""
@@ -280,6 +273,12 @@ class EmbeddedIndex:
         self._is_closed = True
 
     def _release(self) -> None:
+        try:
+            self._close_shard()
+        finally:
+            self._lock.give_back()
+
+    def _close_shard(self) -> None:
         shard, self._shard, self._vectors = self._shard, None, None
         if shard is not None:
             with self._engine_errors("closed"):
@@ -306,7 +305,12 @@ class EmbeddedIndex:
 
     def _load(self) -> EdgeShard:
         if self._shard is None:
-            self._shard = _load(self._folder, self._lock_wait)
+            self._lock.take(self._lock_wait)
+            try:
+                self._shard = _load(self._folder)
+            except BaseException:
+                self._lock.give_back()
+                raise
         return self._shard
 
     def _build(self) -> None:
@@ -326,6 +330,7 @@ class EmbeddedIndex:
             # The engine's own files follow the umask; this folder keeps others from all of them.
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._folder.chmod(0o700)
+            self._lock.take(self._lock_wait)
             new = self._folder / _NEW
             for leftover in (new, self._folder / _DROPPED):
                 _remove(leftover)
@@ -402,18 +407,11 @@ class _NoPointError(Exception):
     """The engine knows no such point."""
 
 
-def _load(folder: Path, wait: float) -> EdgeShard:
+def _load(folder: Path) -> EdgeShard:
     from qdrant_edge import EdgeShard
 
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            with _engine_errors(f"the embedded index {folder} cannot be opened"):
-                return EdgeShard.load(str(folder / SHARD))
-        except _HeldError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.05)
+    with _engine_errors(f"the embedded index {folder} cannot be opened"):
+        return EdgeShard.load(str(folder / SHARD))
 
 
 @contextlib.contextmanager
@@ -429,10 +427,7 @@ def _engine_errors(what: str) -> Iterator[None]:
         if text.startswith("No point with id"):
             raise _NoPointError(text) from error
         if "WouldBlock" in text:
-            raise _HeldError(
-                f"{what}: another process has it open",
-                remedy="An embedded index serves one process at a time: wait for the other to end, or use a server.",
-            ) from error
+            raise HeldError(what) from error  # some other program
         full = "No space left" in text or "StorageFull" in text
         raise IndexUnavailableError(
             f"{what}: {text}", remedy="Free some space, then run the same command again." if full else _LOAD_ANEW

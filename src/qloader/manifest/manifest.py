@@ -16,7 +16,6 @@ class Manifest:
     Attributes:
         source: The source's name.
         type: Its type.
-        identity: What place it is; empty where it cannot tell.
         revision: Its revision as a plan shows it, or None.
         root: Root hash over (id, content hash, metadata hash) of all entries, 16 bytes.
         documents: How many entries.
@@ -27,7 +26,6 @@ class Manifest:
 
     source: str
     type: str
-    identity: str
     revision: str | None
     root: bytes
     documents: int

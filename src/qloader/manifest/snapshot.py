@@ -298,7 +298,6 @@ def _manifest(source: Source, snapshot: CachedSnapshot) -> Manifest:
     return Manifest(
         source=source.name,
         type=source.type,
-        identity=source.identity(),
         revision=snapshot.revision,
         root=snapshot.root,
         documents=snapshot.documents,

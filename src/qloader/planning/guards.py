@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qloader.errors import GuardError
+from qloader.planning.plan import Change
 
 SMALL_SOURCE = 10
 """Percentages are not asked of sources with fewer documents: one of three is no accident."""
@@ -27,29 +28,49 @@ class SourceTally:
     documents: int
     deletes: int = 0
     updates: int = 0
+    others: int = 0
+
+    def count(self, change: Change) -> None:
+        """Counts one change. A repair is none: it is about the index, not the source."""
+        self.deletes += change.action == "delete"
+        self.updates += change.action == "update"
+        self.others += change.action in ("create", "move")
+
+    @property
+    def changes(self) -> int:
+        """How many documents the plan changes because the source says so."""
+        return self.deletes + self.updates + self.others
 
 
 def check_guards(
-    tallies: Mapping[str, SourceTally], limits: Limits, *, allowed: Iterable[str] = (), empty: Iterable[str] = ()
+    tallies: Mapping[str, SourceTally],
+    limits: Limits,
+    *,
+    allowed: Iterable[str] = (),
+    empty: Iterable[str] = (),
+    strangers: Iterable[str] = (),
 ) -> None:
-    """Refuses a plan that deletes or rewrites too much of a source.
+    """Refuses a plan that deletes or rewrites too much of a source, or puts another in its place.
 
     Args:
         tallies: What the plan does, by source; `documents` counts the state.
         limits: The config's guards.
         allowed: Sources whose deletes were allowed for this plan (`--allow-deletes`).
         empty: Sources that hold no document at all any more.
+        strangers: Sources that are another place than the one that was applied under their name.
 
     Raises:
         GuardError: Names every source concerned, with its numbers and the flag that allows it.
     """
-    passes, emptied = set(allowed), set(empty)
+    passes, emptied, others = set(allowed), set(empty), set(strangers)
     refusals: list[_Refusal] = []
     for name, tally in sorted(tallies.items()):
         if limits.prevent_destroy and tally.deletes and tally.deletes >= tally.documents:
             share = f"all {tally.documents:,} documents of {name} would be deleted"
             text = f"{share}; guards.prevent_destroy is set, take it out of the config first"
             refusals.append(_Refusal(name, text, "guards.prevent_destroy"))
+        elif name in others - passes and tally.changes:
+            refusals.append(_refuse_stranger(name, tally))
         elif name not in passes:
             refusals.extend(_refuse_deletes(name, tally, limits, name in emptied))
         refusals.extend(_refuse_updates(name, tally, limits))
@@ -74,6 +95,11 @@ def _way_past(refusals: Iterable[_Refusal]) -> str:
     keys = " and ".join(dict.fromkeys(refusal.key for refusal in refusals if refusal.key))
     planned = f"plan again with {flags}, which the plan records for its reviewer" if flags else "plan again"
     return f"If this is meant, {f'change {keys} in the config and ' if keys else ''}{planned}."
+
+
+def _refuse_stranger(name: str, tally: SourceTally) -> _Refusal:
+    counts = f"{tally.deletes:,} of {tally.documents:,} documents of {name} would be deleted, {tally.updates:,} updated"
+    return _Refusal(name, f"{counts}, {tally.others:,} created or moved: another source bears the name now")
 
 
 def _refuse_deletes(name: str, tally: SourceTally, limits: Limits, is_empty: bool) -> Iterator[_Refusal]:

@@ -63,6 +63,38 @@ class NoProgress:
         yield _Unwatched()
 
 
+ProgressCallback = Callable[[str, int, int | None], None]
+"""Told (phase, documents done, of how many; None where nobody knows): once when a phase begins, then as it goes on."""
+
+Watcher = Progress | ProgressCallback
+"""What other programs may give as `progress`."""
+
+
+class CallbackProgress:
+    """Tells a plain function, one call at a time, from whichever thread does the work.
+
+    Args:
+        callback: What is called; an error that it raises ends the work like a crash, which loses nothing.
+    """
+
+    def __init__(self, callback: ProgressCallback) -> None:
+        self._callback = callback
+
+    @contextlib.contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Phase]:
+        """A stretch of work that the function is told of."""
+        phase = _Told(self._callback, name, total)
+        phase.advance(0)
+        yield phase
+
+
+def as_progress(watcher: Watcher | None) -> Progress:
+    """Whoever is to be told, as a `Progress`: nobody where None."""
+    if watcher is None:
+        return NoProgress()
+    return CallbackProgress(watcher) if callable(watcher) else watcher
+
+
 class TerminalProgress:
     """A bar on a terminal for each phase that takes long enough; it vanishes with the phase."""
 
@@ -169,6 +201,23 @@ class _Unwatched:
 
     def advance(self, count: int) -> None:
         """Forgets it."""
+
+
+class _Told:
+    """A phase that a function is told of."""
+
+    def __init__(self, callback: ProgressCallback, name: str, total: int | None) -> None:
+        self._callback = callback
+        self._name = name
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def advance(self, count: int) -> None:
+        """Says that `count` more documents are done; any thread may call it."""
+        with self._lock:
+            self._done += count
+            self._callback(self._name, self._done, self._total)
 
 
 class _Bar:

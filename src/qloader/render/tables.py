@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from qloader.refreshing.drift import Drift
-    from qloader.state.records import RunRecord
+    from qloader.state.records import FailureRecord, RunDetails, RunFailure, RunRecord
     from qloader.workspace.workspace import Status
 
 _DONE: Mapping[str, str] = {
@@ -50,6 +50,13 @@ def render_status(status: Status, console: Console) -> None:
         ]
         console.print()
         _print_table(("source", "type", "documents", "chunks", "last success"), rows, console, right={2, 3})
+    if status.failures:
+        console.print()
+        for failure in status.failures[:FOLD]:
+            _print_failure(failure, console)
+        runs = ", ".join(f"`qloader history --run {run}`" for run in sorted({f.run for f in status.failures}))
+        left = count_documents(len(status.failures))
+        _print(Text(f"{left} left as before by the last run; plan and apply again. See {runs}.", "yellow"), console)
     if status.lease:
         console.print()
         _print(Text(escape_controls(f"An apply is running: {status.lease}."), "yellow"), console)
@@ -69,6 +76,23 @@ def render_history(runs: Sequence[RunRecord], console: Console) -> None:
     ]
     styles = ["" if run.status == "complete" else "yellow" for run in runs]
     _print_table(("run", "started", "status", "plan", "what"), rows, console, right={0}, styles=styles)
+
+
+def render_run(details: RunDetails, console: Console) -> None:
+    """Prints one run: what it did, and the documents that it left as they were, with the reason."""
+    run = details.run
+    _print(Text(f"run {run.id}  {run.status}", "bold" if run.status == "complete" else "bold yellow"), console)
+    _print(Text(escape_controls(f"plan {run.plan}")), console)
+    _print(Text(f"started {iso(run.started_at)}, finished {iso(run.finished_at) or 'never'}"), console)
+    _print(Text(f"serial {run.base_serial} -> {run.last_serial}, {count_documents(run.document_count)}"), console)
+    _print(Text(escape_controls(_describe_run(run.summary, run.error))), console)
+    for failure in details.failures:
+        _print_failure(failure, console)
+
+
+def _print_failure(failure: FailureRecord | RunFailure, console: Console) -> None:
+    address = escape_controls(f"{failure.source}/{failure.document_id}")
+    _print(Text.assemble(("! ", "yellow"), address, f"  {escape_controls(failure.detail or failure.reason)}"), console)
 
 
 def _describe_run(summary: Mapping[str, int], error: str | None) -> str:

@@ -74,6 +74,10 @@ class FilesSource:
         """Empty: a folder cannot tell which folder it is."""
         return ""
 
+    def confirms(self, identity: str) -> bool:
+        """True: a folder cannot tell that it is another."""
+        return True
+
     def selection(self) -> str:
         """A fingerprint of all settings that shape the documents; where the folders lie does not."""
         settings = self.settings

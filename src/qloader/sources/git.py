@@ -24,6 +24,9 @@ from qloader.sources.selection import Selection
 if TYPE_CHECKING:
     from dulwich.repo import Repo
 
+_LONGEST_WALK = 50_000
+"""Commits that `identity` looks at, at most: about two seconds."""
+
 _LINK_DETAIL = "its target is no file of this commit"
 
 
@@ -82,8 +85,28 @@ class GitSource:
         self._dating: tuple[bytes, Dates] | None = None
 
     def identity(self) -> str:
-        """Empty: the one id that all clones share, the root commit's, lies at the end of the whole history."""
-        return ""
+        """The id of the first commit, which all full clones and forks share.
+
+        Found by a walk along first parents (some 30 microseconds a commit). In a history longer than `_LONGEST_WALK`
+        it is the oldest commit reached, which serves as well. Empty in a shallow clone, and where the ref or a commit
+        cannot be read.
+        """
+        try:
+            objects = self._open()
+            commit = self._commit or find_commit(self.name, self._need_repository(), objects, self._ref)
+            return self._walk_back(objects, commit).decode()
+        except (SourceError, *CORRUPT):
+            return ""
+
+    def confirms(self, identity: str) -> bool:
+        """Whether the commit of that id is in the repository, on whatever branch.
+
+        A shallow clone, or a repository that cannot be opened, cannot tell.
+        """
+        try:
+            return self._open().has(identity.encode()) or bool(self._need_repository().get_shallow())
+        except (SourceError, *CORRUPT):
+            return True
 
     def selection(self) -> str:
         """A fingerprint of all settings that shape the documents; where the repository lies does not."""
@@ -181,11 +204,26 @@ class GitSource:
         """The commit that the ref names; found once, so that one run sees one commit."""
         if self._commit is None:
             objects = self._open(update=True)
-            ref = self.settings.ref
-            if self._remote is not None:
-                ref = ref.removeprefix("origin/")  # in a bare clone the remote's branches are its own
-            self._commit = find_commit(self.name, self._need_repository(), objects, ref)
+            self._commit = find_commit(self.name, self._need_repository(), objects, self._ref)
         return self._commit
+
+    @property
+    def _ref(self) -> str:
+        """The ref as the repository at hand names it: in a bare clone the remote's branches are its own."""
+        ref = self.settings.ref
+        return ref if self._remote is None else ref.removeprefix("origin/")
+
+    def _walk_back(self, objects: Objects, commit: bytes) -> bytes:
+        """The first commit of the history, or the oldest within `_LONGEST_WALK`; empty where the clone is shallow."""
+        shallow = self._need_repository().get_shallow()
+        for _ in range(_LONGEST_WALK):
+            if commit in shallow:
+                return b""
+            parents = objects.commit(commit).parents
+            if not parents:
+                break
+            commit = parents[0]
+        return commit
 
     def _planned(self, revision: str) -> bytes:
         """The commit of a plan; a remote is asked only if the clone does not have it."""

@@ -56,7 +56,15 @@ class Source(Protocol):
     def identity(self) -> str:
         """What place this is, wherever it is mounted or cloned: a repository's root commit, a site's address.
 
-        Another identity behind the same name means another source. Empty where the source cannot tell.
+        It may be work to find, so only an apply asks, and the state remembers the answer. Empty where the source
+        cannot tell or cannot be reached.
+        """
+        ...
+
+    def confirms(self, identity: str) -> bool:
+        """Whether this may be the place of a remembered identity; cheap, since every plan asks.
+
+        False only where the source is certain to be another one; True where it cannot tell.
         """
         ...
 

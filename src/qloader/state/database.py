@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from qloader.errors import QloaderError, StateError, StateOutdatedError
+from qloader.errors import (
+    QloaderError,
+    StateBusyError,
+    StateConnectionError,
+    StateConstraintError,
+    StateError,
+    StateOutdatedError,
+)
 from qloader.state.migrate import check_version, latest_version, migrate, schema_version
 
 APPLICATION_ID = 0x716C6F61
@@ -164,10 +171,20 @@ def translated(path: Path) -> Iterator[None]:
         raise
     except (sqlite3.Error, OSError) as error:
         message, remedy = _explain(error, path)
-        raise StateError(message, remedy=remedy) from error
+        raise _kind(error, path)(message, remedy=remedy) from error
 
 
-def _explain(error: Exception, path: Path) -> tuple[str, str]:
+def _kind(error: Exception, path: Path) -> type[StateError]:
+    words = str(error)
+    if isinstance(error, sqlite3.IntegrityError):
+        return StateConstraintError
+    if "locked" in words or "busy" in words:
+        return StateBusyError
+    unopened = ("not a database", "malformed", "readonly", "Read-only", "Permission", "unable to open")
+    return StateConnectionError if path.is_dir() or any(part in words for part in unopened) else StateError
+
+
+def _explain(error: Exception, path: Path) -> tuple[str, str]:  # noqa: PLR0911 - a table of words
     words = str(error)
     if isinstance(error, OSError):
         words = error.strerror or words
@@ -176,6 +193,11 @@ def _explain(error: Exception, path: Path) -> tuple[str, str]:
         return (
             f"the disk is full ({free // 1024} KiB free) while writing the state {path}",
             "Free some space and run the same command again: what was committed is kept.",
+        )
+    if isinstance(error, sqlite3.IntegrityError):
+        return (
+            f"the state {path} refuses a record that contradicts what it holds ({words})",
+            "Correct the record. Nothing was changed.",
         )
     if "locked" in words or "busy" in words:
         return (

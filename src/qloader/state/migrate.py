@@ -55,7 +55,8 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
 def migrate(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
     """Brings a database up to the latest version; safe with a second process doing the same.
 
-    Each migration is one transaction that also sets `user_version`: a kill leaves it before or after.
+    Each migration is one transaction that also sets `user_version`: a kill leaves it before or after. A new database
+    gets all of them in one: a reader beside its creation sees nothing or a whole state, never one to migrate.
 
     Returns:
         The versions before and after.
@@ -65,13 +66,12 @@ def migrate(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
         StateError: A migration failed; the database is as it was before that migration.
     """
     before = check_version(connection, path)
-    for version, sql in migrations():
+    for step in [migrations()] if before == 0 else [(migration,) for migration in migrations()]:
+        version = step[0][0]
         try:
             connection.execute("BEGIN IMMEDIATE")
-            if schema_version(connection) < version:
-                for statement in _statements(sql):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version}")
+            for version, sql in step:
+                _run(connection, version, sql)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
@@ -81,6 +81,14 @@ def migrate(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
                 remedy="The state is unchanged. Free disk space or fix permissions, then run the command again.",
             ) from error
     return before, schema_version(connection)
+
+
+def _run(connection: sqlite3.Connection, version: int, sql: str) -> None:
+    """Runs one migration inside the caller's transaction, unless another process has meanwhile."""
+    if schema_version(connection) < version:
+        for statement in _statements(sql):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _statements(sql: str) -> list[str]:

@@ -160,6 +160,49 @@ class FailureRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFailure:
+    """One time that a run left a document as it was; `at` is when that run ended, milliseconds since 1970 in UTC."""
+
+    source: str
+    document_id: str
+    reason: str
+    detail: str
+    run: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetails:
+    """What one run did: its record, and the documents that it left as they were."""
+
+    run: RunRecord
+    failures: tuple[FailureRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionRecord:
+    """How the last run of a source ended; times are milliseconds since 1970 in UTC.
+
+    Attributes:
+        source_type: The source's type.
+        source_name: Its name.
+        status: How it ended.
+        document_count: Documents of the source then.
+        error: One sentence, where it did not end well.
+        last_success: When a run of the source last ended well; None where none did.
+        finished_at: When this one ended.
+    """
+
+    source_type: str
+    source_name: str
+    status: RunStatus
+    document_count: int
+    error: str | None
+    last_success: int | None
+    finished_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """Who holds the state; times are milliseconds since 1970 in UTC.
 

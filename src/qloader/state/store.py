@@ -12,13 +12,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from qloader.documents.hashing import EMPTY_ROOT, add_to_root, entry_hash, point_keys
-from qloader.errors import StateError
-from qloader.state import database, lock
+from qloader.errors import StateConstraintError, StateError
+from qloader.state import accounts, database, lock
 from qloader.state.records import (
     DocumentRecord,
     FailureRecord,
+    IngestionRecord,
     IntentRecord,
     Lease,
+    RunFailure,
     RunRecord,
     RunStatus,
     SourceRecord,
@@ -74,12 +76,15 @@ class StateStore:
 
     def close(self) -> None:
         """Gives the lease back and closes the database."""
-        renewal, self._renewal = self._renewal, None
         try:
-            if renewal is not None:
-                renewal.stop()
+            self._stop_renewing()
         finally:
             self._give_back()
+
+    def _stop_renewing(self) -> None:
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.stop()
 
     def _give_back(self) -> None:
         if self._lease is not None:
@@ -185,6 +190,21 @@ class StateStore:
             )
             return [FailureRecord(*row) for row in rows]
 
+    def open_failures(self) -> list[RunFailure]:
+        """Documents left as they were by the last failing run of their source, where none has ended well since."""
+        with database.translated(self.path):
+            return accounts.open_failures(self._connection)
+
+    def failures_of(self, source: str, document_id: str) -> list[RunFailure]:
+        """Every time that a run left one document as it was, the latest first."""
+        with database.translated(self.path):
+            return accounts.failures_of(self._connection, source, document_id)
+
+    def last_ingestion(self, kind: str, source: str) -> IngestionRecord | None:
+        """How the last run of a source of that type ended; None where it never had one."""
+        with database.translated(self.path):
+            return accounts.last_ingestion(self._connection, kind, source)
+
     def lease(self) -> Lease | None:
         """Who holds the state, dead or alive, or None."""
         with database.translated(self.path):
@@ -197,16 +217,35 @@ class StateStore:
 
     # Writing
 
-    def lock(self) -> Lease:
+    def lock(self, lease: Lease | None = None) -> Lease:
         """Becomes the one writer.
+
+        Args:
+            lease: One that this process has kept by `park`, to go on with.
 
         Raises:
             LockedError: Somebody else is.
         """
         with database.translated(self.path):
-            self._lease = lock.acquire(self._connection)
-        self._renewal = Renewal(self.path, self._lease)
-        return self._lease
+            if lease is None:
+                lease = lock.acquire(self._connection)
+            else:
+                lock.renew(self._connection, lease)
+        self._lease = lease
+        self._renewal = Renewal(self.path, lease)
+        return lease
+
+    def park(self) -> Lease:
+        """Closes the database and keeps the lease, which is not renewed until a `lock` goes on with it.
+
+        For planning under the lock, when DuckDB opens the state: two SQLites in one process must not do that at once
+        (ADR 5).
+        """
+        lease = self._locked()
+        self._stop_renewing()
+        self._lease = None
+        self._connection.close()
+        return lease
 
     def unlock(self, lease_id: str) -> bool:
         """Removes somebody's lease by its id; False where there is none of that id."""
@@ -281,8 +320,10 @@ class StateStore:
             for source, (kind, identity) in sources.items():
                 connection.execute(
                     "INSERT INTO source (name, type, identity, root, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?) "
-                    "ON CONFLICT (name) DO UPDATE SET identity = excluded.identity, "
-                    # Points that are there bear the old type until the run is done: see `finish_run`.
+                    # What is there is of the old place, and bears the old type, until the run is done: `finish_run`.
+                    "ON CONFLICT (name) DO UPDATE SET "
+                    "identity = CASE WHEN source.documents = 0 OR source.identity = '' THEN excluded.identity "
+                    "ELSE source.identity END, "
                     "type = CASE WHEN source.documents = 0 THEN excluded.type ELSE source.type END",
                     (source, kind, identity, EMPTY_ROOT, now, now),
                 )
@@ -291,6 +332,7 @@ class StateStore:
                 "WHERE status = 'running'",
                 (now,),
             )
+            accounts.begin(connection, sources, now)
             cursor = connection.execute(
                 "INSERT INTO run (plan, base_serial, last_serial, status, started_at, updated_at) "
                 "VALUES (?, ?, ?, 'running', ?, ?)",
@@ -336,48 +378,59 @@ class StateStore:
         """
         now = lock.now_ms()
         with self._transaction() as connection:
-            source_ids = dict(connection.execute("SELECT name, id FROM source"))
-            pipelines = dict(connection.execute("SELECT fingerprint, id FROM pipeline"))
-            totals = _Totals(connection, source_ids)
-            for source, document_id in deleted:
-                if source not in source_ids:
-                    continue  # points that bear the name of a source that this state never had
-                totals.remove(source, document_id)
-                connection.execute(
-                    "UPDATE document SET is_deleted = 1, chunks = x'', last_ingested = ?, updated_at = ?, run_id = ? "
-                    "WHERE source_id = ? AND id = ?",
-                    (now, now, run_id, source_ids[source], document_id),
-                )
-            for record in written:
-                totals.remove(record.source, record.id)
-                totals.add(record)
-            connection.executemany(
-                "INSERT INTO document (source_id, id, content, metadata, pipeline_id, is_deleted, bytes, last_updated, "
-                "last_ingested, created_at, updated_at, run_id, revision, chunks) "
-                "VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (source_id, id) DO UPDATE SET content = excluded.content, metadata = excluded.metadata, "
-                "pipeline_id = excluded.pipeline_id, is_deleted = 0, bytes = excluded.bytes, "
-                "last_updated = excluded.last_updated, last_ingested = excluded.last_ingested, "
-                "updated_at = excluded.updated_at, run_id = excluded.run_id, revision = excluded.revision, "
-                "chunks = excluded.chunks",
-                [
-                    (
-                        source_ids[r.source], r.id, r.content, r.metadata, pipelines[r.pipeline], r.size,
-                        r.last_updated, now, now, now, run_id, r.revision, pack_hashes(list(r.chunks)),
-                    )
-                    for r in written
-                ],
-            )  # fmt: skip
-            connection.executemany(
-                "DELETE FROM intent WHERE source = ? AND document_id = ?",
-                [*((r.source, r.id) for r in written), *deleted, *settled],
-            )
-            totals.write(now)
-            connection.execute(
-                "UPDATE run SET document_count = document_count + ?, updated_at = ? WHERE id = ?",
-                (len(written) + len(deleted), now, run_id),
-            )
+            self._write_documents(connection, run_id, written, deleted, now)
+            connection.executemany("DELETE FROM intent WHERE source = ? AND document_id = ?", settled)
             return self._advance(connection, run_id)
+
+    @staticmethod
+    def _write_documents(
+        connection: sqlite3.Connection,
+        run_id: int,
+        written: Sequence[DocumentRecord],
+        deleted: Sequence[tuple[str, str]],
+        now: int,
+    ) -> None:
+        source_ids = dict(connection.execute("SELECT name, id FROM source"))
+        pipelines = dict(connection.execute("SELECT fingerprint, id FROM pipeline"))
+        totals = _Totals(connection, source_ids)
+        for source, document_id in deleted:
+            if source not in source_ids:
+                continue  # points that bear the name of a source that this state never had
+            totals.remove(source, document_id)
+            connection.execute(
+                "UPDATE document SET is_deleted = 1, chunks = x'', last_ingested = ?, updated_at = ?, run_id = ? "
+                "WHERE source_id = ? AND id = ?",
+                (now, now, run_id, source_ids[source], document_id),
+            )
+        for record in written:
+            totals.remove(record.source, record.id)
+            totals.add(record)
+        connection.executemany(
+            "INSERT INTO document (source_id, id, content, metadata, pipeline_id, is_deleted, bytes, last_updated, "
+            "last_ingested, created_at, updated_at, run_id, revision, chunks) "
+            "VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (source_id, id) DO UPDATE SET content = excluded.content, metadata = excluded.metadata, "
+            "pipeline_id = excluded.pipeline_id, is_deleted = 0, bytes = excluded.bytes, "
+            "last_updated = excluded.last_updated, last_ingested = excluded.last_ingested, "
+            "updated_at = excluded.updated_at, run_id = excluded.run_id, revision = excluded.revision, "
+            "chunks = excluded.chunks",
+            [
+                (
+                    source_ids[r.source], r.id, r.content, r.metadata, pipelines[r.pipeline], r.size,
+                    r.last_updated, now, now, now, run_id, r.revision, pack_hashes(list(r.chunks)),
+                )
+                for r in written
+            ],
+        )  # fmt: skip
+        connection.executemany(
+            "DELETE FROM intent WHERE source = ? AND document_id = ?",
+            [*((r.source, r.id) for r in written), *deleted],
+        )
+        totals.write(now)
+        connection.execute(
+            "UPDATE run SET document_count = document_count + ?, updated_at = ? WHERE id = ?",
+            (len(written) + len(deleted), now, run_id),
+        )
 
     def record_failures(self, run_id: int, failures: Sequence[FailureRecord]) -> None:
         """Notes documents that were left as they were."""
@@ -396,6 +449,7 @@ class StateStore:
         error: str | None = None,
         revisions: Mapping[str, str | None] | None = None,
         types: Mapping[str, str] | None = None,
+        identities: Mapping[str, str] | None = None,
     ) -> None:
         """Closes a run.
 
@@ -406,6 +460,7 @@ class StateStore:
             error: One sentence, where it did not end well.
             revisions: Revision of each source that is now wholly applied, by name.
             types: Its type, by name.
+            identities: Its identity, by name.
         """
         now = lock.now_ms()
         with self._transaction() as connection:
@@ -414,8 +469,11 @@ class StateStore:
                     "UPDATE source SET revision = ?, last_success = ?, updated_at = ? WHERE name = ?",
                     (revision, now, now, source),
                 )
+            accounts.finish(connection, revisions or {}, now, status=status, error=error)
             for source, kind in (types or {}).items():
                 connection.execute("UPDATE source SET type = ? WHERE name = ?", (kind, source))
+            for source, identity in (identities or {}).items():
+                connection.execute("UPDATE source SET identity = ? WHERE name = ?", (identity, source))
             current = connection.execute(
                 "SELECT p.id FROM pipeline p JOIN meta m ON m.key = 'pipeline' AND m.value = p.fingerprint"
             ).fetchone()
@@ -449,6 +507,73 @@ class StateStore:
                     "UPDATE source SET revision = ?, last_success = ?, updated_at = ? WHERE name = ?",
                     (revision, now, now, source),
                 )
+            accounts.finish(connection, revisions, now, status="failed", error="interrupted")
+
+    def record_ingestion(self, record: IngestionRecord) -> None:
+        """Writes how a run of a source ended, for a program that keeps that account itself."""
+        with self._transaction() as connection:
+            accounts.write_ingestion(connection, record)
+
+    def edit_documents(self, *, written: Sequence[DocumentRecord] = (), deleted: Sequence[tuple[str, str]] = ()) -> int:
+        """Changes what the state says of documents, apart from any plan: as a run of its own.
+
+        Where that changes a document's points, those become intents, so that none is ever without an owner: the next
+        plan looks at them and repairs the document.
+
+        Returns:
+            The state's new serial.
+
+        Raises:
+            StateConstraintError: The state has no such source, pipeline or document; nothing is changed then.
+        """
+        now = lock.now_ms()
+        with self._transaction() as connection:
+            self._check_edit(connection, written, deleted)
+            touched = [*((r.source, r.id, r.chunks) for r in written), *((*key, ()) for key in deleted)]
+            intents = [i for i in (_edited(connection, *document) for document in touched) if i.points]
+            run_id = connection.execute(
+                "INSERT INTO run (plan, base_serial, last_serial, status, started_at, finished_at, updated_at) "
+                "SELECT 'edit', value, value + 1, 'complete', ?, ?, ? FROM meta WHERE key = 'serial'",
+                (now, now, now),
+            ).lastrowid
+            assert run_id is not None
+            self._write_documents(connection, run_id, written, deleted, now)
+            _add_intents(connection, None, intents)
+            return self._advance(connection, run_id)
+
+    def _check_edit(
+        self, connection: sqlite3.Connection, written: Sequence[DocumentRecord], deleted: Sequence[tuple[str, str]]
+    ) -> None:
+        sources = {name for (name,) in connection.execute("SELECT name FROM source")}
+        pipelines = {fingerprint for (fingerprint,) in connection.execute("SELECT fingerprint FROM pipeline")}
+        for record in written:
+            if record.source not in sources or record.pipeline not in pipelines:
+                what = f"source {record.source}" if record.source not in sources else f"pipeline {record.pipeline}"
+                raise StateConstraintError(
+                    f"the document {record.source}/{record.id} cannot be recorded: the state has no {what}",
+                    remedy="Apply a plan of that source first, and take the pipeline from the state's header.",
+                )
+        for source, document_id in deleted:
+            if self.document(source, document_id) is None:
+                raise StateConstraintError(
+                    f"the document {source}/{document_id} cannot be marked as deleted: the state has never had it",
+                    remedy="See `qloader state list`.",
+                )
+
+    def prune(self, before: int) -> tuple[int, int]:
+        """Forgets tombstones and runs that ended before a time, in milliseconds since 1970; see `accounts.prune`.
+
+        Returns:
+            How many tombstones and runs were forgotten.
+        """
+        with database.translated(self.path):
+            self._connection.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with self._transaction() as connection:
+                return accounts.prune(connection, before)
+        finally:
+            with database.translated(self.path):
+                self._connection.execute("PRAGMA foreign_keys = ON")
 
     def replace_all(
         self,
@@ -660,6 +785,17 @@ def _add_intents(connection: sqlite3.Connection, run_id: int | None, intents: It
             "INSERT OR REPLACE INTO intent (source, document_id, points, run_id, reason) VALUES (?, ?, ?, ?, ?)",
             (intent.source, intent.document_id, pack_hashes(list(points)), run_id, reason),
         )
+
+
+def _edited(connection: sqlite3.Connection, source: str, document_id: str, chunks: Sequence[bytes]) -> IntentRecord:
+    """The points of a document that an edit of its chunks adds or leaves behind."""
+    row = connection.execute(
+        "SELECT d.chunks FROM document d JOIN source s ON s.id = d.source_id WHERE s.name = ? AND d.id = ?",
+        (source, document_id),
+    ).fetchone()
+    before = set(point_keys(source, document_id, unpack_hashes(row[0]) if row else []))
+    after = set(point_keys(source, document_id, list(chunks)))
+    return IntentRecord(source, document_id, tuple(sorted(before ^ after)), "drift")
 
 
 def _document(row: Sequence[Any]) -> DocumentRecord:

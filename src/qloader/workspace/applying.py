@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from qloader.applying.executor import Parts, Totals, execute
 from qloader.applying.preconditions import check_config, check_index, check_state, find_resumable
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import PointLabels
-from qloader.errors import InterruptedRunError, QloaderError, StalePlanError
+from qloader.errors import InterruptedRunError, QloaderError, StalePlanError, StateError
 from qloader.index.protocol import Index
 from qloader.planning.guards import SourceTally, check_guards
 from qloader.planning.plan import Plan, PlanHeader
 from qloader.render.progress import NoProgress, Progress
-from qloader.state.records import RunStatus, StateHeader
+from qloader.state.lock import now_ms
+from qloader.state.records import Lease, RunStatus, SourceRecord, StateHeader
 from qloader.state.store import StateStore
+from qloader.workspace.identities import find_identity, is_stranger
 from qloader.workspace.settings import Settings
+
+DAY_MS = 86_400_000
 
 
 def apply_plan(
@@ -25,6 +29,7 @@ def apply_plan(
     *,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    lease: Lease | None = None,
 ) -> ApplyResult:
     """Makes the index match, exactly as the plan says.
 
@@ -33,11 +38,12 @@ def apply_plan(
         plan: The plan, as read by `planning.planfile.read_plan`.
         progress: Told what goes on.
         should_stop: Asked at each batch edge; True stops there.
+        lease: The lease on the state, if this process holds it already; it is given back at the end.
 
     Raises:
         StalePlanError: The plan was made for another config or rests on another state.
         GuardError: The plan deletes more than the guards allow.
-        LockedError: Another writer holds the state.
+        LockedError: Another writer holds the state, or took it meanwhile; nothing was written after that.
         ForeignIndexError: The collection is not this state's, or gone.
         InterruptedRunError: `should_stop` said so; what was committed stays.
         QloaderError: Anything else; what was committed stays, and the same plan goes on from there.
@@ -48,19 +54,20 @@ def apply_plan(
         settings.write_state() as state,
         contextlib.closing(settings.open_index(guard=state.confirm, is_patient=True)) as index,
     ):
-        state.lock()
+        state.lock(lease)
         known = state.header()
         check_state(known, settings.here)
         resumable = find_resumable(header, known, state)
-        documents = {source.name: source.documents for source in state.sources()}
+        records = {source.name: source for source in state.sources()}
+        documents = {name: record.documents for name, record in records.items()}
         info = index.describe()
         check_index(info, known, documents=sum(documents.values()), collection=settings.collection)
         if resumable is not None and resumable.status == "complete":
             return ApplyResult(already=header.summary.changes, serial=resumable.last_serial)
         if resumable is None:
-            _check_guards(settings, plan, documents)
+            _check_guards(settings, plan, records)
         if header.is_empty:
-            return _record_unchanged(state, known, header)
+            return _record_unchanged(settings, state, known, header)
         run = _Run(settings, plan, state, index, is_resumed=resumable is not None)
         return run.carry_out(progress or NoProgress(), should_stop, create=info is None)
 
@@ -83,7 +90,9 @@ class _Run:
 
     def carry_out(self, progress: Progress, should_stop: Callable[[], bool], *, create: bool) -> ApplyResult:
         header = self._plan.header
-        types = {source.name: source.type for source in self._state.sources() if source.documents}
+        records = {source.name: source for source in self._state.sources()}
+        self._identities = {n: find_identity(source, records.get(n)) for n, source in self._sources.items()}
+        types = {name: record.type for name, record in records.items() if record.documents}
         self._retyped = {s.name for s in header.sources if types.get(s.name, s.type) != s.type}
         run_id = self._begin(header)
         try:
@@ -108,7 +117,6 @@ class _Run:
 
     def _begin(self, header: PlanHeader) -> int:
         pipeline = self._settings.pipeline
-        identities = {name: source.identity() for name, source in self._sources.items()}
         return self._state.begin_run(
             plan=header.digest,
             name=header.name,
@@ -116,7 +124,7 @@ class _Run:
             location=header.index.location,
             pipeline=pipeline.fingerprint,
             pipeline_settings={"chunking": dict(pipeline.chunking), "embedding": dict(pipeline.embedding)},
-            sources={source.name: (source.type, identities.get(source.name, "")) for source in header.sources},
+            sources={source.name: (source.type, self._identities.get(source.name, "")) for source in header.sources},
         )
 
     def _execute(
@@ -162,8 +170,10 @@ class _Run:
             error=error,
             revisions={source.name: source.revision for source in applied},
             types={source.name: source.type for source in applied},
+            identities={s.name: self._identities[s.name] for s in applied if s.name in self._identities},
         )
         self._index.mark(lineage=known.lineage, pipeline=known.pipeline)
+        _prune(self._settings, self._state)
 
 
 def _name_failures(totals: Totals) -> str:
@@ -200,18 +210,32 @@ def _check_config(settings: Settings, header: PlanHeader) -> None:
             )
 
 
-def _check_guards(settings: Settings, plan: Plan, documents: dict[str, int]) -> None:
-    tallies = {name: SourceTally(count) for name, count in documents.items()}
+def _check_guards(settings: Settings, plan: Plan, records: Mapping[str, SourceRecord]) -> None:
+    tallies = {name: SourceTally(record.documents) for name, record in records.items()}
     for change in plan.changes():
-        tally = tallies.setdefault(change.source, SourceTally(0))
-        tally.deletes += change.action == "delete"
-        tally.updates += change.action == "update"
-    empty = [source.name for source in plan.header.sources if source.complete and not source.documents]
-    check_guards(tallies, settings.limits, allowed=plan.header.allowed_deletes, empty=empty)
+        tallies.setdefault(change.source, SourceTally(0)).count(change)
+    header = plan.header
+    empty = [source.name for source in header.sources if source.complete and not source.documents]
+    named = [source.name for source in header.sources if source.name in settings.config.sources]
+    strangers = [name for name in named if is_stranger(settings.open_source(name), records.get(name))]
+    check_guards(tallies, settings.limits, allowed=header.allowed_deletes, empty=empty, strangers=strangers)
 
 
-def _record_unchanged(state: StateStore, known: StateHeader | None, header: PlanHeader) -> ApplyResult:
+def _prune(settings: Settings, state: StateStore) -> None:
+    """Forgets what is older than `state.retention`, by whole days, so that an apply seldom has anything to do here."""
+    retention = settings.config.state.retention
+    if retention is None:
+        return
+    before = (now_ms() - round(retention * 1000)) // DAY_MS * DAY_MS
+    with contextlib.suppress(StateError):  # the apply is done; what could not be forgotten is by a later one
+        state.prune(before)
+
+
+def _record_unchanged(
+    settings: Settings, state: StateStore, known: StateHeader | None, header: PlanHeader
+) -> ApplyResult:
     if known is None:
         return ApplyResult()
     state.record_unchanged(header.digest, {s.name: s.revision for s in header.sources if s.complete}, {})
+    _prune(settings, state)
     return ApplyResult(serial=known.serial)

@@ -32,6 +32,7 @@ from qloader.planning.planfile import ChangesFile, FilePlan
 from qloader.planning.planner import Rules, plan_changes
 from qloader.render.progress import NoProgress, Progress
 from qloader.state.records import IntentRecord, SourceRecord, StateHeader
+from qloader.workspace.identities import is_stranger
 from qloader.workspace.settings import Settings
 
 
@@ -109,7 +110,10 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
         try:
             with cache:
                 return _plan_with(cache, settings, request, known, names, path, progress)
+        except QloaderError:
+            raise
         except Exception as error:
+            _check_unmoved(settings, known)  # what an apply changes underneath may fit together no more
             if not is_database_error(error):
                 raise
             _check_state(settings)
@@ -150,7 +154,7 @@ def _plan_with(
     path: Path,
     progress: Progress,
 ) -> PlanResult:
-    manifests = _take_snapshots(settings, names, cache, progress)
+    manifests, strangers = _take_snapshots(settings, names, known, cache, progress)
     removed = _removed(settings, request, known)
     scope = _scope(settings, manifests, removed, known)
     with contextlib.closing(ChangesFile()) as changes:
@@ -175,9 +179,7 @@ def _plan_with(
             remove += change.chunks.remove
             characters += planned.characters
             living += change.after is not None
-            tally = tallies.setdefault(change.source, SourceTally(0))
-            tally.deletes += change.action == "delete"
-            tally.updates += change.action == "update"
+            tallies.setdefault(change.source, SourceTally(0)).count(change)
         _check_unmoved(settings, known)
         summary = Summary(
             **counts,
@@ -191,7 +193,7 @@ def _plan_with(
         plan = changes.write_plan(path, header)
     empty = {m.source for m in manifests if m.complete and not m.documents} | set(removed)
     try:
-        check_guards(tallies, settings.limits, allowed=request.allow_deletes, empty=empty)
+        check_guards(tallies, settings.limits, allowed=request.allow_deletes, empty=empty, strangers=strangers)
     except GuardError as refusal:
         return PlanResult(plan, refusal)
     return PlanResult(plan, None)
@@ -259,16 +261,21 @@ def _selected(settings: Settings, request: PlanRequest, known: Known) -> list[st
     return sorted(set(request.sources)) if request.sources else named
 
 
-def _take_snapshots(settings: Settings, names: Sequence[str], cache: Cache, progress: Progress) -> list[Manifest]:
+def _take_snapshots(
+    settings: Settings, names: Sequence[str], known: Known, cache: Cache, progress: Progress
+) -> tuple[list[Manifest], set[str]]:
+    """The manifests of the sources, and which of these are another place than the one that was applied."""
     if not (set(names) < set(settings.config.sources)):
         cache.forget_others(settings.config.sources)
-    manifests = []
+    manifests, strangers = [], set()
     chunking = settings.chunking()
     for name in names:
         with progress.phase(f"snapshot {name}", None) as phase:
             source, reader = settings.open_source(name), settings.reader(name)
             manifests.append(take_snapshot(source, cache, chunking, advance=phase.advance, reader=reader))
-    return manifests
+            if is_stranger(source, known.sources.get(name)):
+                strangers.add(name)
+    return manifests, strangers
 
 
 def _removed(settings: Settings, request: PlanRequest, known: Known) -> list[str]:

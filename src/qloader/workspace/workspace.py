@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from qloader.config.load import load_config
-from qloader.errors import StateError
+from qloader.errors import QloaderError, StateError
 from qloader.planning.plan import Plan
 from qloader.planning.planfile import FilePlan, read_plan
-from qloader.render.progress import Progress
-from qloader.state.records import DocumentRecord, RunRecord, SourceRecord, StateHeader
+from qloader.render.progress import Watcher, as_progress
+from qloader.state.records import DocumentRecord, Lease, RunDetails, RunFailure, RunRecord, SourceRecord, StateHeader
 from qloader.workspace.planning import PlanRequest, PlanResult, check_embedded_marker, make_plan
 from qloader.workspace.settings import Settings
 
@@ -35,6 +35,7 @@ class Status:
         sources: The sources as last applied.
         lease: A sentence about who is applying right now, or None.
         interrupted: How many documents an interrupted apply left unfinished.
+        failures: Documents that the last run of their source left as they were, and why.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Status:
     sources: tuple[SourceRecord, ...]
     lease: str | None
     interrupted: int
+    failures: tuple[RunFailure, ...] = ()
 
     @property
     def points(self) -> int:
@@ -74,6 +76,7 @@ class Workspace:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._lease: Lease | None = None
 
     @classmethod
     def open(cls, config: str | Path | None = None, *, env: Mapping[str, str] | None = None) -> Self:
@@ -94,14 +97,14 @@ class Workspace:
         return self.settings.config.name
 
     def plan(
-        self, path: str | Path, request: PlanRequest | None = None, *, progress: Progress | None = None
+        self, path: str | Path, request: PlanRequest | None = None, *, progress: Watcher | None = None
     ) -> PlanResult:
         """Makes a plan and writes it to a file.
 
         Args:
             path: The plan file.
             request: Which sources, and how; all of them where None.
-            progress: Told what goes on.
+            progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
 
         Returns:
             The plan, and a guard's refusal where there is one.
@@ -109,11 +112,11 @@ class Workspace:
         Raises:
             QloaderError: See `workspace.planning.make_plan`.
         """
-        return make_plan(self.settings, request or PlanRequest(), Path(path), progress=progress)
+        return make_plan(self.settings, request or PlanRequest(), Path(path), progress=as_progress(progress))
 
     @contextlib.contextmanager
     def temporary_plan(
-        self, request: PlanRequest | None = None, *, progress: Progress | None = None
+        self, request: PlanRequest | None = None, *, progress: Watcher | None = None
     ) -> Iterator[PlanResult]:
         """Makes a plan that lives as long as the `with` block."""
         with tempfile.TemporaryDirectory(prefix="qloader-plan-") as folder:
@@ -128,13 +131,13 @@ class Workspace:
         return read_plan(Path(path))
 
     def apply(
-        self, plan: Plan, *, progress: Progress | None = None, should_stop: Callable[[], bool] = lambda: False
+        self, plan: Plan, *, progress: Watcher | None = None, should_stop: Callable[[], bool] = lambda: False
     ) -> ApplyResult:
         """Makes the index match, exactly as the plan says.
 
         Args:
             plan: A plan from `plan()` or `read_plan()`.
-            progress: Told what goes on.
+            progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
             should_stop: Asked at each batch edge; True stops there with `InterruptedRunError`.
 
         Raises:
@@ -142,7 +145,30 @@ class Workspace:
         """
         from qloader.workspace.applying import apply_plan
 
-        return apply_plan(self.settings, plan, progress=progress, should_stop=should_stop)
+        return apply_plan(
+            self.settings, plan, progress=as_progress(progress), should_stop=should_stop, lease=self._lease
+        )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps every other writer away from here on, for a plan that is applied at once: until one apply has ended.
+
+        Two that plan side by side would read every source twice, and the plan of the second would be stale.
+
+        Raises:
+            LockedError: Another writer holds the state.
+            StateError: It cannot be opened or created.
+        """
+        with self.settings.write_state() as state:
+            state.lock()
+            lease = self._lease = state.park()
+        try:
+            yield
+        finally:
+            self._lease = None
+            # To take it up once more gives it back; where an apply did that already, it is lost, and all is well.
+            with contextlib.suppress(QloaderError), self.settings.write_state(create=False) as state:
+                state.lock(lease)
 
     def search(self, query: str, *, limit: int = 5) -> list[Hit]:
         """Asks the index.
@@ -169,7 +195,9 @@ class Workspace:
         documents = sum(source.documents for source in status.sources)
         check_embedded_marker(self.settings, header, documents)
         vector = self.settings.embedder().embed_query(query)
-        with contextlib.closing(self.settings.open_index()) as index:
+        # Another search is over in a moment; a writer has an embedded index to itself until it ends.
+        lock_wait = 0.0 if status.lease else None
+        with contextlib.closing(self.settings.open_index(lock_wait=lock_wait)) as index:
             hits = index.search(vector, using=SPARSE_VECTOR, limit=limit, lineage=header.lineage)
             if not hits:  # nothing there, or nothing of ours: only now is it worth another question to a server
                 check_index(index.describe(), header, documents=documents, collection=self.settings.collection)
@@ -188,6 +216,7 @@ class Workspace:
                 sources=tuple(state.sources()),
                 lease=f"{lease.holder} on {lease.host} (process {lease.pid})" if lease else None,
                 interrupted=len(state.intents()),
+                failures=tuple(state.open_failures()),
             )
 
     def history(self, limit: int = 20) -> list[RunRecord]:
@@ -200,6 +229,31 @@ class Workspace:
             if state.writer() is None:
                 runs = [replace(r, status="failed", error="interrupted") if r.status == "running" else r for r in runs]
             return runs
+
+    def run(self, run_id: int) -> RunDetails:
+        """What one run did.
+
+        Raises:
+            StateError: There is no run of that number, or none any more.
+        """
+        run = next((run for run in self.history(-1) if run.id == run_id), None)
+        state = self.settings.read_state()
+        if run is None or state is None:
+            raise StateError(
+                f"the state knows no run {run_id}",
+                remedy="See `qloader history`; older runs are forgotten after state.retention.",
+            )
+        with state:
+            return RunDetails(run, tuple(state.failures(run_id)))
+
+    def failures_of(self, address: str) -> list[RunFailure]:
+        """Every time that a run left one document as it was, the latest first."""
+        state = self.settings.read_state()
+        if state is None:
+            return []
+        source, _, document_id = address.partition("/")
+        with state:
+            return state.failures_of(source, document_id)
 
     def documents(self, source: str | None = None) -> Iterator[DocumentRecord]:
         """The documents that the index holds, by source and id, streamed."""
@@ -235,21 +289,21 @@ class Workspace:
                 Path(target) if target is not None else None, permissions=self.settings.config.state.permissions
             )
 
-    def refresh(self, *, deep: bool = False, progress: Progress | None = None) -> Drift:
+    def refresh(self, *, deep: bool = False, progress: Watcher | None = None) -> Drift:
         """Compares the index with the state, point by point; the next plan repairs what drifted.
 
         Args:
             deep: Compare vectors too, for which every text is embedded again.
-            progress: Told what goes on.
+            progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
 
         Raises:
             QloaderError: See `workspace.refreshing.refresh`.
         """
         from qloader.workspace.refreshing import refresh
 
-        return refresh(self.settings, deep=deep, progress=progress)
+        return refresh(self.settings, deep=deep, progress=as_progress(progress))
 
-    def rebuild_state(self, *, progress: Progress | None = None) -> Rebuilt:
+    def rebuild_state(self, *, progress: Watcher | None = None) -> Rebuilt:
         """Writes the state anew from the points in the index.
 
         Raises:
@@ -257,7 +311,7 @@ class Workspace:
         """
         from qloader.workspace.rebuilding import rebuild_state
 
-        return rebuild_state(self.settings, progress=progress)
+        return rebuild_state(self.settings, progress=as_progress(progress))
 
     def remove_from_state(self, addresses: Sequence[str]) -> Removed:
         """Takes documents out of the state, after a backup; their points stay until the next apply.

@@ -1,0 +1,83 @@
+"""One process at a time in the folder of an embedded collection.
+
+The engine (qdrant-edge 0.9) has a lock too, and takes it last when it opens its files: by then it has put away the
+journal of whoever is writing there, whose next flush fails. A search in the middle of an apply would break the apply.
+So this lock is taken before the engine is called, and the engine's own is never met.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from qloader.errors import IndexUnavailableError
+from qloader.index.marker import os_errors
+
+LOCK = "lock"
+"""The file in the collection's folder. The system lets go of it when its holder dies."""
+
+
+class HeldError(IndexUnavailableError):
+    """Another process has the collection open."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: another process has it open",
+            remedy="An embedded index serves one process at a time: wait for the other to end, or use a server.",
+        )
+
+
+class FolderLock:
+    """The lock of one collection's folder.
+
+    Args:
+        folder: The folder; it exists when the lock is taken.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    def take(self, wait: float) -> None:
+        """Takes the lock; does nothing where it is held already.
+
+        Args:
+            wait: Seconds to wait for another process, at most.
+
+        Raises:
+            HeldError: Another process has it.
+            IndexUnavailableError: There can be no lock in the folder.
+        """
+        deadline = time.monotonic() + wait
+        while self._descriptor is None:
+            with os_errors(f"the embedded index {self._folder} cannot be opened"):
+                self._descriptor = _try(self._folder / LOCK)
+            if self._descriptor is None:
+                if time.monotonic() >= deadline:
+                    raise HeldError(f"the embedded index {self._folder} cannot be opened")
+                time.sleep(0.05)
+
+    def give_back(self) -> None:
+        """Lets the next one in."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _try(path: Path) -> int | None:
+    import fcntl
+
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever dropped the collection meanwhile took the file with it: that lock keeps nobody out.
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
