@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format docs plans bench faults clean
+.PHONY: demo test check format docs plans bench faults audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -58,6 +58,13 @@ bench: $(STAMP)
 N ?= 2000
 faults: $(STAMP)
 	QLOADER_EVERY_FAULT=1 QLOADER_KILLS=$(N) $(BIN)/pytest -n auto -s tests/faults
+
+# Known vulnerabilities of what is installed, by pip-audit in an environment of its own. Needs the network.
+audit: $(STAMP)
+	@rm -rf .audit && $(PYTHON) -m venv .audit
+	@.audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	@$(BIN)/pip freeze --exclude-editable --disable-pip-version-check > .audit/installed.txt
+	@.audit/bin/pip-audit --requirement .audit/installed.txt --no-deps --disable-pip; code=$$?; rm -rf .audit; exit $$code
 
 clean:
 	rm -rf $(VENV) .qloader plans/.qloader bench/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis

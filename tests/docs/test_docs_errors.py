@@ -37,7 +37,7 @@ SPOKEN_FOR_OTHERS = {
     "index/embedded.py:IndexUnavailableError": "_engine_errors",
     "index/marker.py:IndexUnavailableError": "os_errors",
     "index/server_errors.py:IndexUnavailableError": "_reason",
-    "state/database.py:StateError": "_explain",
+    "index/server_errors.py:RequestTooLargeError": "_reason",
     "planning/guards.py:_Refusal": "_refuse_deletes, _refuse_updates and check_guards",
     "workspace/planning.py:PlanWarning": "_warnings",
     "workspace/readers.py:SourceError": "an error of a reader process, as it is",
@@ -85,4 +85,4 @@ def test_every_excuse_is_still_needed():
 
 
 def test_the_collector_finds_errors_that_other_modules_derive():
-    assert {"QloaderError", "LockedError", "_HeldError"} <= error_classes()
+    assert {"QloaderError", "LockedError", "HeldError"} <= error_classes()

@@ -158,7 +158,7 @@ def test_line_ends_changed_by_git_are_refused_with_the_remedy(tmp_path):
 
 def test_a_plan_of_a_newer_format_says_so(tmp_path):
     write(tmp_path / "plan.json", *CHANGES, format="qloader.plan/9")
-    with pytest.raises(PlanError, match="qloader.plan/9; this qloader reads qloader.plan/1") as error:
+    with pytest.raises(PlanError, match=r"qloader\.plan/9; this qloader reads qloader\.plan/1") as error:
         read_plan(tmp_path / "plan.json")
     assert "Upgrade" in error.value.remedy
 

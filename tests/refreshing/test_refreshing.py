@@ -296,6 +296,6 @@ def test_a_document_taken_out_of_the_state_and_gone_from_the_source_leaves_no_po
 
 def test_taking_out_an_unknown_document_removes_nothing(workspace: Workspace) -> None:
     before = documents(workspace)
-    with pytest.raises(StateError, match="has no document docs/none.md"):
+    with pytest.raises(StateError, match=r"has no document docs/none\.md"):
         workspace.remove_from_state(["docs/short.md", "docs/none.md"])
     assert documents(workspace) == before

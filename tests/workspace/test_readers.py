@@ -97,6 +97,22 @@ def test_a_reader_that_dies_is_named_and_the_others_are_ended(settings: Settings
     assert [process.poll() is not None for process in started] == [True, True]
 
 
+def test_ctrl_c_while_readers_are_being_started_ends_those_that_are(settings: Settings, monkeypatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = readers._start
+
+    def start_one_and_be_stopped() -> subprocess.Popen[bytes]:
+        if started:
+            raise KeyboardInterrupt
+        started.append(start())
+        return started[-1]
+
+    monkeypatch.setattr(readers, "_start", start_one_and_be_stopped)
+    with pytest.raises(KeyboardInterrupt):
+        list(read_side_by_side(reader_settings(settings, "docs"), 2)([Wanted("a.md", None)], None))
+    assert started[0].poll() is not None
+
+
 def test_readers_end_when_nobody_listens_any_more(settings: Settings) -> None:
     wanted = (Wanted(f"{n}.md", None) for n in range(10_000))
     reading = read_side_by_side(reader_settings(settings, "docs"), 2)(wanted, None)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
-from qloader.index.folder_lock import FolderLock, HeldError
+from qloader.index.folder_lock import FolderLock, held
 from qloader.index.marker import SHARD, Marker, collection_folder, os_errors, read_marker, sync_folder, write_marker
 from qloader.index.protocol import (
     PAYLOAD_INDEXES,
@@ -427,7 +427,7 @@ def _engine_errors(what: str) -> Iterator[None]:
         if text.startswith("No point with id"):
             raise _NoPointError(text) from error
         if "WouldBlock" in text:
-            raise HeldError(what) from error  # some other program
+            raise held(what) from error  # some other program
         full = "No space left" in text or "StorageFull" in text
         raise IndexUnavailableError(
             f"{what}: {text}", remedy="Free some space, then run the same command again." if full else _LOAD_ANEW

@@ -21,11 +21,13 @@ LOCK = "lock"
 class HeldError(IndexUnavailableError):
     """Another process has the collection open."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what}: another process has it open",
-            remedy="An embedded index serves one process at a time: wait for the other to end, or use a server.",
-        )
+
+def held(what: str) -> HeldError:
+    """The error of whoever finds a collection open elsewhere; `what` could not be done."""
+    return HeldError(
+        f"{what}: another process has it open",
+        remedy="An embedded index serves one process at a time: wait for the other to end, or use a server.",
+    )
 
 
 class FolderLock:
@@ -55,7 +57,7 @@ class FolderLock:
                 self._descriptor = _try(self._folder / LOCK)
             if self._descriptor is None:
                 if time.monotonic() >= deadline:
-                    raise HeldError(f"the embedded index {self._folder} cannot be opened")
+                    raise held(f"the embedded index {self._folder} cannot be opened")
                 time.sleep(0.05)
 
     def give_back(self) -> None:

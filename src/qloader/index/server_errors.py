@@ -133,8 +133,9 @@ def as_error(
     remedy = failure.trouble.value
     if failure.trouble is Trouble.KEY and secret is None:
         remedy = "Set index.api_key, for example to ${QDRANT_API_KEY}."
-    kind = RequestTooLargeError if failure.trouble is Trouble.LARGE else IndexUnavailableError
-    return kind(text, remedy=remedy)
+    if failure.trouble is Trouble.LARGE:
+        return RequestTooLargeError(text, remedy=remedy)
+    return IndexUnavailableError(text, remedy=remedy)
 
 
 def _reason(trouble: Trouble, *, has_key: bool) -> str:

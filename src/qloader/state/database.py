@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -146,20 +147,34 @@ def backup(connection: sqlite3.Connection, path: Path, permissions: int, target:
     if target is not None and (target.exists() or target.is_symlink()):
         raise StateError(f"{target} exists, and is left as it is", remedy="Name a file that does not exist yet.")
     # Under another name until it is whole: what looks like a backup must be one.
-    partial = copy.with_name(f"{copy.name}.partial")
+    partial = copy.with_name(f".{copy.name}.{uuid.uuid4().hex}")
     with translated(copy):
         try:
             _create_file(partial, permissions)
             with contextlib.closing(sqlite3.connect(partial)) as destination:
                 connection.backup(destination)
+            if target is None:
+                copy = _free_name(copy)
             partial.replace(copy)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
     if target is None:
         for old in sorted(path.parent.glob(f"{path.name}.backup-*"))[:-KEPT_BACKUPS]:
-            old.unlink()
+            old.unlink(missing_ok=True)
     return copy
+
+
+def _free_name(copy: Path) -> Path:
+    """The name, or the next that is free: a copy of the same second may be the last of a state before it was migrated.
+
+    Two processes may still find the same name free; then neither has migrated, and their copies are equal.
+    """
+    place, number = copy, 1
+    while place.exists():
+        number += 1
+        place = copy.with_name(f"{copy.name}-{number}")
+    return place
 
 
 @contextlib.contextmanager

@@ -1,0 +1,96 @@
+"""A secret is in nothing that a run writes, whatever goes wrong."""
+
+from __future__ import annotations
+
+import base64
+import socket
+
+import pytest
+
+from support.command_line import Prompt, some_documents
+from support.git_builder import Builder, http_server
+
+TOKEN = "canary-token-7f3a9c"
+KEY = "canary-key-51d0be"
+FORMS = [form for word in (TOKEN, KEY) for form in (word.encode(), word[::-1].encode())]
+FORMS += [base64.b64encode(f"oauth2:{TOKEN}".encode()), base64.b64encode(TOKEN.encode())]
+
+CONFIG = """\
+name: canary
+index: {index}
+state: {{path: .qloader/state.db}}
+sources:
+  remote: {{type: git, url: "{url}", token: "${{TOKEN}}"}}
+"""
+
+
+@pytest.fixture
+def prompt(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TOKEN", TOKEN)
+    monkeypatch.setenv("API_KEY", KEY)
+    monkeypatch.setenv("QLOADER_HOME", str(tmp_path / "home"))
+    prompt = Prompt(tmp_path, capsys, monkeypatch)
+    monkeypatch.setenv("QLOADER_HOME", str(tmp_path / "home"))
+    return prompt
+
+
+def assert_clean(folder, *answers):
+    for answer in answers:
+        said = (answer.out + answer.err).encode("utf-8", "surrogateescape")
+        assert not [form for form in FORMS if form in said], said
+    for path in folder.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert not [form for form in FORMS if form in data], path
+
+
+def closed_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_a_whole_run_writes_its_token_nowhere(prompt, tmp_path):
+    with Builder(tmp_path.with_name(f"{tmp_path.name}-repo"), bare=True) as repo:
+        repo.commit(some_documents(5))
+        with http_server(repo.repo, token=TOKEN) as (url, requests):
+            prompt.configure(CONFIG.format(index="{path: .qloader/index}", url=url))
+            answers = [
+                prompt("--debug", *command)
+                for command in (
+                    ("validate",), ("plan", "-o", "plan.json"), ("apply", "plan.json"), ("search", "page"),
+                    ("status", "--format", "json"), ("history",), ("refresh",), ("state", "list"), ("state", "backup"),
+                    ("plan", "--no-cache"), ("destroy", "--auto-approve"),
+                )
+            ]  # fmt: skip
+    assert any(sent for _, _, sent in requests), "the token was needed and sent"
+    assert {answer.code for answer in answers} == {0}
+    assert_clean(tmp_path, *answers)
+
+
+@pytest.mark.parametrize("command", [("validate",), ("plan", "--refresh"), ("ingest",), ("search", "x"), ("refresh",)])
+def test_a_server_that_is_down_and_a_traceback_show_no_key(prompt, tmp_path, command):
+    index = f'{{url: "http://127.0.0.1:{closed_port()}", api_key: "${{API_KEY}}"}}'
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "page.md").write_text("# Page\n")
+    text = CONFIG.format(index=index, url="x").partition("sources:")[0]
+    prompt.configure(text + "sources:\n  docs: {type: files, path: docs}\n")
+    assert_clean(tmp_path, prompt("--debug", *command))
+
+
+def test_a_refused_token_is_not_shown(prompt, tmp_path):
+    url = f"https://127.0.0.1:{closed_port()}/repo"
+    prompt.configure(CONFIG.format(index="{path: .qloader/index}", url=url))
+    answer = prompt("--debug", "plan", "-o", "plan.json")
+    assert answer.code == 1
+    assert_clean(tmp_path, answer)
+
+
+@pytest.mark.parametrize(
+    "text", ["sources: {d: {type: git, tokn: '${TOKEN}'}}", "name: '${TOKEN} /'", "name: ['${TOKEN}"]
+)
+def test_a_mistake_in_the_config_does_not_show_it(prompt, tmp_path, text):
+    prompt.configure(f"index: {{api_key: '${{API_KEY}}'}}\n{text}\n")
+    answer = prompt("--debug", "plan")
+    assert answer.code == 1
+    assert_clean(tmp_path, answer)
