@@ -85,11 +85,6 @@ def test_every_promise_names_the_test_that_holds_it():
     assert all((ROOT / row[1].codes[0]).is_file() for row in promises)
 
 
-def test_settings_that_are_called_open_are_not_acted_on_yet():
-    users = [path.name for path in SOURCE.rglob("*.py") if "retry_attempts" in path.read_text(encoding="utf-8")]
-    assert users == ["models.py"]
-
-
 def test_every_table_of_the_state_is_explained():
     state = sqlite3.connect(":memory:", isolation_level=None)
     migrate(state, Path("state.db"))

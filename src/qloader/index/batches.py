@@ -32,23 +32,17 @@ def by_count(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + MAX_ITEMS]
 
 
-def by_weight(items: Sequence[T], weigh: Callable[[T], int], limit: int | None = None) -> Iterator[tuple[list[T], int]]:
-    """Cuts a sequence into requests of at most `MAX_ITEMS` and, but for a single heavy item, of at most a weight.
-
-    Args:
-        items: What to cut.
-        weigh: How many characters an item is.
-        limit: Characters in a request; `MAX_WEIGHT` where None.
+def by_weight(items: Sequence[T], weigh: Callable[[T], int]) -> Iterator[tuple[list[T], int]]:
+    """Cuts a sequence into requests of at most `MAX_ITEMS` and, but for a single heavy item, `MAX_WEIGHT`.
 
     Yields:
         The items of one request, and their weight in characters.
     """
-    limit = MAX_WEIGHT if limit is None else limit
     batch: list[T] = []
     total = 0
     for item in items:
         weight = weigh(item)
-        if batch and (len(batch) >= MAX_ITEMS or total + weight > limit):
+        if batch and (len(batch) >= MAX_ITEMS or total + weight > MAX_WEIGHT):
             yield batch, total
             batch, total = [], 0
         batch.append(item)

@@ -234,7 +234,7 @@ class ServerIndex:
             ]
             self._ask("written", "upsert", points=structs, wait=True)
 
-        for batch, weight in by_weight(points, weigh_point, self._max_weight):
+        for batch, weight in by_weight(points, weigh_point):
             unknown = {name for point in batch for name in point.vectors if name not in known}
             if unknown:
                 raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
@@ -259,7 +259,7 @@ class ServerIndex:
             ]
             self._ask("written", "batch_update_points", update_operations=operations, wait=True)
 
-        for batch, weight in by_weight(payloads, lambda item: weigh_payload(item[1]), self._max_weight):
+        for batch, weight in by_weight(payloads, lambda item: weigh_payload(item[1])):
             self._send_in_parts(batch, weight, send)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -399,21 +399,21 @@ class ServerIndex:
 
         Args:
             items: What one request is about.
-            weight: About how many characters they are; 0 where it says nothing of other requests.
+            weight: About how many characters they are; 0 where that says nothing of other requests.
             send: Makes and sends the request.
         """
-        try:
-            send(items)
-        except RequestTooLargeError:
-            if len(items) == 1:
-                raise
-        else:
-            return
-        if weight:  # so that the next request is not sent in vain
-            self._max_weight = min(self._max_weight or weight, weight // 2)
+        if len(items) == 1 or self._max_weight is None or weight <= self._max_weight:
+            try:
+                return send(items)
+            except RequestTooLargeError:
+                if len(items) == 1:
+                    raise
+            if weight:  # so that the next one is not sent in vain
+                self._max_weight = weight // 2
         middle = len(items) // 2
         for half in (items[:middle], items[middle:]):
             self._send_in_parts(half, weight // 2, send)
+        return None
 
     def _connected(self) -> QdrantClient:
         self._check_open()
