@@ -471,9 +471,26 @@ def test_a_creation_cut_short_before_any_of_its_requests_is_completed_by_the_nex
     assert cuts > len(PAYLOAD_INDEXES) + 2
 
 
-def test_a_creation_cut_short_by_another_lineage_is_refused(client: QdrantClient, index: ServerIndex) -> None:
-    facts = {"format": "qloader.index/1", "lineage": "another", "pipeline": "p", "complete": False}
-    make_collection(client, metadata={METADATA: facts})
+CUT_SHORT = {METADATA: {"format": "qloader.index/1", "lineage": "another", "pipeline": "p", "complete": False}}
+
+
+def test_a_creation_cut_short_by_another_lineage_is_nobodys_while_it_is_empty(
+    client: QdrantClient, index: ServerIndex
+) -> None:
+    # Its state was lost before it had written a point: nothing is taken from anybody.
+    make_collection(client, metadata=CUT_SHORT)
+    index.create(lineage=OURS, pipeline="p")
+    info = index.describe()
+    assert info is not None
+    assert info.lineage == OURS
+
+
+def test_a_creation_cut_short_by_another_lineage_is_refused_once_it_holds_a_point(
+    client: QdrantClient, index: ServerIndex
+) -> None:
+    make_collection(client, metadata=CUT_SHORT)
+    vector = {"bm25": models.SparseVector(indices=[1], values=[1.0])}
+    client.upsert("docs", [models.PointStruct(id=1, vector=vector, payload={})])
     with pytest.raises(ForeignIndexError, match="belongs to the state another"):
         index.create(lineage=OURS, pipeline="p")
 
