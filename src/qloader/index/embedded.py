@@ -77,10 +77,10 @@ class EmbeddedIndex:
         self._create_dirs = create_dirs
         self._lock_wait = lock_wait
         self._guard = guard
-        self._lock = FolderLock(self._folder)
         self._shard: EdgeShard | None = None
         self._vectors: frozenset[str] | None = None
         self._is_closed = False
+        self._lock = FolderLock(self._folder)  # last, so that it is let go of last where nobody closes the index
 
     def describe(self) -> CollectionInfo | None:
         """What is there, or None where the collection does not exist."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from qloader.errors import IndexUnavailableError
@@ -39,7 +41,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._descriptor: int | None = None
+        self._close: Callable[[], object] | None = None
 
     def take(self, wait: float) -> None:
         """Takes the lock; does nothing where it is held already.
@@ -52,19 +54,22 @@ class FolderLock:
             IndexUnavailableError: There can be no lock in the folder.
         """
         deadline = time.monotonic() + wait
-        while self._descriptor is None:
+        while self._close is None:
             with os_errors(f"the embedded index {self._folder} cannot be opened"):
-                self._descriptor = _try(self._folder / LOCK)
-            if self._descriptor is None:
-                if time.monotonic() >= deadline:
-                    raise held(f"the embedded index {self._folder} cannot be opened")
+                descriptor = _try(self._folder / LOCK)
+            if descriptor is not None:
+                # As the engine does: an index that nobody closed lets go when nobody has it any more.
+                self._close = weakref.finalize(self, os.close, descriptor)
+            elif time.monotonic() >= deadline:
+                raise held(f"the embedded index {self._folder} cannot be opened")
+            else:
                 time.sleep(0.05)
 
     def give_back(self) -> None:
         """Lets the next one in."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        close, self._close = self._close, None
+        if close is not None:
+            close()
 
 
 def _try(path: Path) -> int | None:
