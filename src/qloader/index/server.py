@@ -24,16 +24,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError
-from qloader.index.batches import (
-    RequestTooLargeError,
-    by_count,
-    by_weight,
-    weigh_payload,
-    weigh_point,
-)
+from qloader.index.address import check_key, check_name, check_url
+from qloader.index.batches import RequestTooLargeError, by_count, by_weight, weigh_payload, weigh_point
 from qloader.index.marker import FORMAT
 from qloader.index.protocol import (
     PAYLOAD_INDEXES,
@@ -63,9 +57,6 @@ T = TypeVar("T")
 _LOOKS = frozenset({"read", "searched"})
 """What a request can be for that changes nothing."""
 
-_NO_NAME = frozenset('<>:"/\\|?*\0\x1f')
-_LONGEST_NAME = 255
-
 
 def connect(
     url: str,
@@ -92,9 +83,9 @@ def connect(
     Raises:
         IndexUnavailableError: The name, the address or the key cannot be one.
     """
-    _check_name(collection)
-    server = _check_url(url)
-    api_key = _check_key(api_key)
+    check_name(collection)
+    server = check_url(url)
+    api_key = check_key(api_key)
 
     def limit(request: httpx.Request) -> None:
         # The client knows whole seconds alone, and tells the server too, which then answers "done" for what is not.
@@ -533,46 +524,6 @@ class ServerIndex:
             f"the collection {self._collection} on the Qdrant server {self._server} belongs to no qloader state",
             remedy="Choose another name in index.collection; qloader works only on collections that it made.",
         )
-
-
-def _check_name(collection: str) -> None:
-    # The server's own rule.
-    if collection in ("", ".", "..") or len(collection) > _LONGEST_NAME or _NO_NAME & set(collection):
-        raise IndexUnavailableError(
-            f"{collection[:80]!r} cannot be the name of a collection on a Qdrant server",
-            remedy='Choose a name of 1 to 255 characters, none of <>:"/\\|?*, in index.collection.',
-        )
-
-
-def _check_url(url: str) -> str:
-    """The address for messages: what a message may show of it."""
-    remedy = "Write index.url as http://HOST:PORT or https://HOST:PORT, with a path if the server is behind one."
-    try:
-        parts = urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_usable = False
-    # What is wrong is not shown: it may hold a password.
-    if not is_usable or any(char.isspace() or not char.isprintable() for char in url):
-        raise IndexUnavailableError("index.url is not the address of a Qdrant server", remedy=remedy)
-    if "@" in parts.netloc:
-        raise IndexUnavailableError(
-            "index.url holds a name or a password, which the Qdrant client would not send",
-            remedy="Leave them out of index.url, and put the server's key into index.api_key.",
-        )
-    if parts.query or parts.fragment:
-        raise IndexUnavailableError("index.url holds a query or a fragment, which no server has", remedy=remedy)
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-
-
-def _check_key(key: str | None) -> str | None:
-    # The HTTP library repeats a header that it refuses, in full, in its error.
-    if key and not (key.isascii() and key.isprintable() and " " not in key):
-        raise IndexUnavailableError(
-            "index.api_key holds a space, a line break or another character that no key has",
-            remedy="Check what sets it; a key read from a file may end with a line break.",
-        )
-    return key or None
 
 
 def _to_metadata(owner: _Owner) -> dict[str, Any]:
