@@ -260,6 +260,23 @@ def test_backups_are_complete_and_the_oldest_are_rotated_away(state: StateStore,
         assert [d.id for d in restored.documents()] == ["a"]
 
 
+def test_a_new_state_that_two_set_up_at_once_is_asked_for_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses one of them without waiting, once in some hundred times."""
+    refusals = ["PRAGMA journal_mode = WAL"] * 3
+
+    class Refusing(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:
+            if sql in refusals:
+                refusals.remove(sql)
+                raise sqlite3.OperationalError("database is locked")
+            return super().execute(sql, *arguments)  # type: ignore[arg-type]
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **options: connect(*given, **options, factory=Refusing))
+    StateStore.write(path).close()
+    assert not refusals
+
+
 def test_two_processes_may_create_the_state_at_once(path: Path) -> None:
     code = (
         f"from pathlib import Path; from qloader.state.store import StateStore; StateStore.write(Path({str(path)!r}))"

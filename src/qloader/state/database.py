@@ -89,7 +89,7 @@ def open_writing(
     with translated(path):
         connection, version = _open(path, "mode=rw")
         with _closed_on_error(connection):
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_log(connection)
             connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
             if 0 < version < latest_version():
                 if not auto_migrate:
@@ -260,6 +260,21 @@ def _open(path: Path, options: str) -> tuple[sqlite3.Connection, int]:
         connection.execute("PRAGMA foreign_keys = ON")
         _check_ours(connection, path)
         return connection, check_version(connection, path)
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Lets readers and a writer work side by side (WAL), which a new state does not do yet."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Of two that do this at once one is refused without the wait that `busy_timeout` asks for.
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 @contextlib.contextmanager
