@@ -9,9 +9,10 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from qloader.config.load import load_config
-from qloader.config.models import SOURCE_TYPES, Config
+from qloader.config.models import Config
 from qloader.config.reference import main
 from qloader.config.schema import build_schema
+from qloader.config.sources import SOURCE_TYPES
 from qloader.errors import ConfigError
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from qloader.config.load import find_config, load_config
-from qloader.config.models import DEFAULT_INCLUDE, FilesSourceConfig, GitSourceConfig
+from qloader.config.sources import DEFAULT_INCLUDE, FilesSourceConfig, GitSourceConfig
 from qloader.errors import ConfigError
 
 MINIMAL = "name: handbook\nsources:\n  docs: {type: files, path: docs}\n"

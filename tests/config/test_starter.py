@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qloader.config import inspection
 from qloader.config.inspection import Findings, make_name
 from qloader.config.load import load_config
-from qloader.config.models import DEFAULT_INCLUDE
+from qloader.config.sources import DEFAULT_INCLUDE
 from qloader.config.starter import ignore_state_folder, inspect_folder, starter_text, write_starter
 from qloader.errors import ConfigError
 from qloader.sources.registry import open_source

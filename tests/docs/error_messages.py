@@ -33,7 +33,7 @@ GIVES_A_MESSAGE = {
     "applying/preconditions.py": {"_why_stale"},
     "config/load.py": {"_check_root_names"},
     "config/mistakes.py": {"_EXPECTED", "_mistake"},
-    "config/models.py": {"_check_roots"},
+    "config/sources.py": {"_check_roots"},
     "index/server_errors.py": {"_reason"},
     "planning/guards.py": {"_refuse_deletes", "_refuse_updates", "check_guards"},
     "state/database.py": {"_explain"},
@@ -42,6 +42,7 @@ GIVES_A_MESSAGE = {
 """Functions and tables whose texts an error or a warning says, by module."""
 
 _FEWEST_LETTERS = 6
+_MODELS = frozenset(f"config/{name}.py" for name in ("models", "sources", "fields", "units", "environment"))
 
 
 @dataclass(frozen=True, order=True)
@@ -132,7 +133,7 @@ def _said_by(call: ast.Call, place: str) -> ast.AST | None:
         position: int | None = 0
     elif name == "ValueError":
         # What the models raise, pydantic hands on, and config/mistakes.py puts it before the user.
-        position = 0 if place in ("config/models.py", "config/units.py", "config/environment.py") else None
+        position = 0 if place in _MODELS else None
     else:
         position = next((number for key, number in TAKES_A_MESSAGE.items() if whole.endswith(key)), None)
     if position is None or position >= len(call.args):

@@ -30,7 +30,7 @@ SPOKEN_FOR_OTHERS = {
     "config/load.py:_check_root_names": "the end of its message",
     "config/mistakes.py:Mistake": "_mistake and _EXPECTED",
     "config/mistakes.py:_mistake": "_EXPECTED, or pydantic",
-    "config/models.py:ValueError": "`problem`: a folder, a list of folders, or a mapping",
+    "config/sources.py:ValueError": "`problem`: a folder, a list of folders, or a mapping",
     "config/yamlfile.py:ConfigError": "YAML's own words, or _TooLargeError",
     "config/yamlfile.py:Mistake": "_add",
     "config/yamlfile.py:_add": "EnvironmentProblem",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from qloader.config.models import DEFAULT_INCLUDE
+from qloader.config.sources import DEFAULT_INCLUDE
 from qloader.errors import ConfigError
 
 if TYPE_CHECKING:

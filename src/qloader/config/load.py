@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qloader.config.locations import cache_path, state_path
-from qloader.config.models import DEFAULT_FILE, Config, FilesSourceConfig
+from qloader.config.models import DEFAULT_FILE, Config
+from qloader.config.sources import FilesSourceConfig
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted, parse, read_text
 from qloader.errors import ConfigError
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from qloader.config.models import SOURCE_TYPES, Config
+from qloader.config.models import Config
+from qloader.config.sources import SOURCE_TYPES
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted
 
 if TYPE_CHECKING:

@@ -13,24 +13,20 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    JsonValue,
     PrivateAttr,
-    SecretStr,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
-    model_validator,
 )
 
-from qloader.config.units import Delay, Duration, Permissions, Retention, Size
+from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none
+from qloader.config.sources import SourceConfig
+from qloader.config.units import Delay, Duration, Permissions, Retention
 
 DEFAULT_FILE = "qloader.yaml"
 DEFAULT_INDEX_PATH = ".qloader/index"
-DEFAULT_INCLUDE = ("**/*.md", "**/*.markdown", "**/*.mdx", "**/*.txt", "**/*.rst", "**/*.html", "**/*.htm")
 
 LANGUAGES = (
     "arabic", "azerbaijani", "basque", "bengali", "catalan", "chinese", "danish", "dutch", "english", "finnish",
@@ -39,15 +35,7 @@ LANGUAGES = (
 )  # fmt: skip
 """What `qdrant_edge.Language` knows, held together by a test: importing the engine here would slow down every start."""
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _NO_COLLECTION = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
-
-
-def _check_name(value: str) -> str:
-    # Names become parts of paths and addresses, on file systems of all kinds.
-    if re.fullmatch(_NAME[1:-1], value, re.ASCII) is None or len(value) > 100:
-        raise ValueError("expected a name of letters, digits, `.`, `_` and `-` that begins with a letter or digit")
-    return value
 
 
 def _check_collection(value: str) -> str:
@@ -56,67 +44,13 @@ def _check_collection(value: str) -> str:
     return value
 
 
-def _check_text(value: str) -> str:
-    if not value or "\x00" in value:
-        raise ValueError("expected some text" if not value else "expected text without NUL characters")
-    return value
-
-
-def _check_uri(value: str) -> str:
-    others = [found for found in re.findall(r"\{[^{}]*\}?|\}", value) if found != "{path}"]
-    if "{path}" not in value or others:
-        raise ValueError("expected a template with {path} in it, the only placeholder there is")
-    return value
-
-
-def _empty_is_none(value: Any) -> Any:
-    # So that `url: ${QDRANT_URL:-}` means "a server where one is named".
-    return None if value == "" else value
-
-
-def _check_roots(value: Any) -> Any:
-    problem = "expected a folder, a list of folders, or a mapping of names to folders"
-    if isinstance(value, str):
-        return _check_text(value)
-    parts = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, str) and part for part in parts):
-        raise ValueError(problem)
-    for part in parts:
-        _check_text(part)
-    if isinstance(value, dict):
-        for name in value:
-            try:
-                _check_name(name)
-            except ValueError as error:
-                raise ValueError(f'the name "{name}" of a folder: {error}') from None
-    return value
-
-
-Name = Annotated[str, AfterValidator(_check_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
-Text = Annotated[str, AfterValidator(_check_text), Field(json_schema_extra={"minLength": 1})]
-Secret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-
-
-class _Section(BaseModel):
-    """A mapping of known keys."""
-
-    # Neither pydantic's own errors nor a repr in a traceback may show what a file holds.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_section(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-
-class IndexConfig(_Section):
+class IndexConfig(Section):
     """Where the points go: an embedded index in a folder, or a collection on a Qdrant server or cluster."""
 
     collection: Annotated[str, AfterValidator(_check_collection)] | None = Field(
         default=None, description="The collection's name. Without it, `name`."
     )
-    url: Annotated[Text | None, BeforeValidator(_empty_is_none)] = Field(
+    url: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
         default=None,
         repr=False,
         description="The address of a Qdrant server, e.g. `http://localhost:6333`. Excludes `path`; empty is none.",
@@ -174,7 +108,7 @@ class IndexConfig(_Section):
         return f"server:{parts.scheme}://{host}{parts.path.rstrip('/')}"
 
 
-class MigrationsConfig(_Section):
+class MigrationsConfig(Section):
     """What happens to a state that an older qloader wrote."""
 
     auto_migrate: bool = Field(default=True, description="Bring it up to date by itself; `false` makes it an error.")
@@ -183,7 +117,7 @@ class MigrationsConfig(_Section):
     )
 
 
-class StateConfig(_Section):
+class StateConfig(Section):
     """The state: what Qdrant holds according to qloader."""
 
     path: Text | None = Field(
@@ -211,61 +145,7 @@ class StateConfig(_Section):
         return value
 
 
-class _TextSource(_Section):
-    """What the sources of files have in common."""
-
-    include: tuple[Text, ...] = Field(
-        default=DEFAULT_INCLUDE, min_length=1, description="Which files are documents; patterns as in `.gitignore`."
-    )
-    exclude: tuple[Text, ...] = Field(
-        default=(), description="Which of these are left out; patterns as in `.gitignore`."
-    )
-    max_bytes: Size = Field(default=10_000_000, description="Larger files are skipped, and listed as such.")
-    uri: Annotated[str, AfterValidator(_check_uri)] = Field(
-        default="{path}",
-        description="Where a person opens a document; `{path}` is its id, e.g. `https://x.org/{path}`.",
-    )
-    metadata: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Added to the metadata of every document of this source."
-    )
-
-
-class FilesSourceConfig(_TextSource):
-    """Folders of this machine."""
-
-    type: Literal["files"] = Field(description="`files`")
-    path: Annotated[str | tuple[str, ...] | dict[str, str], BeforeValidator(_check_roots)] = Field(
-        description="A folder, a list of folders, or a mapping of names to folders; relative to the config. With "
-        "several, ids begin with the folder's name."
-    )
-    follow_symlinks: bool = Field(
-        default=True, description="Follow links that stay inside their folder; `false` ignores all."
-    )
-
-
-class GitSourceConfig(_TextSource):
-    """One commit of a git repository, read without a checkout."""
-
-    type: Literal["git"] = Field(description="`git`")
-    url: Text = Field(
-        default=".", repr=False, description="A repository's folder, relative to the config, or its address."
-    )
-    ref: Text = Field(default="HEAD", description="A branch, a tag or a commit.")
-    history: int = Field(
-        default=10_000,
-        ge=0,
-        le=10_000_000,
-        description="How many commits are looked at, at most, to date the documents.",
-    )
-    token: Secret = Field(default=None, description="A token or password for `https://`; write `${GIT_TOKEN}`.")
-    username: Text | None = Field(default=None, description="The user beside the token; `oauth2` where there is none.")
-
-
-SourceConfig = Annotated[FilesSourceConfig | GitSourceConfig, Field(discriminator="type")]
-SOURCE_TYPES: dict[str, type[_TextSource]] = {"files": FilesSourceConfig, "git": GitSourceConfig}
-
-
-class ChunkingConfig(_Section):
+class ChunkingConfig(Section):
     """How texts are cut. A change makes another pipeline: all chunks are cut and embedded anew."""
 
     max_chars: int = Field(
@@ -282,7 +162,7 @@ class ChunkingConfig(_Section):
         return value
 
 
-class EmbeddingConfig(_Section):
+class EmbeddingConfig(Section):
     """How chunks become vectors. A change makes another pipeline: all chunks are embedded anew."""
 
     sparse: Literal["bm25"] = Field(
@@ -311,7 +191,7 @@ class EmbeddingConfig(_Section):
         return value
 
 
-class GuardsConfig(_Section):
+class GuardsConfig(Section):
     """What a plan may not do unless it is allowed for that one plan (`--allow-deletes`)."""
 
     max_delete_percent: Percent | None = Field(
@@ -325,7 +205,7 @@ class GuardsConfig(_Section):
     )
 
 
-class BatchConfig(_Section):
+class BatchConfig(Section):
     """The batches of an apply; each is committed by itself."""
 
     size: int = Field(default=256, ge=1, le=100_000, description="Documents in a batch, at most.")
@@ -347,7 +227,7 @@ class BatchConfig(_Section):
     )
 
 
-class ParallelConfig(_Section):
+class ParallelConfig(Section):
     """What is done side by side."""
 
     max_workers: int = Field(
@@ -358,14 +238,14 @@ class ParallelConfig(_Section):
     )
 
 
-class IngestionConfig(_Section):
+class IngestionConfig(Section):
     """How documents get in."""
 
     batch: BatchConfig = Field(default_factory=BatchConfig, description="See below.")
     parallel: ParallelConfig = Field(default_factory=ParallelConfig, description="See below.")
 
 
-class Config(_Section):
+class Config(Section):
     """A whole `qloader.yaml`."""
 
     name: Name = Field(description="The name of this config and its state: one state per name.")

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from qloader.config.models import DEFAULT_INCLUDE, LANGUAGES, SOURCE_TYPES, Config
+from qloader.config.models import LANGUAGES, Config
 from qloader.config.schema import build_schema, written
+from qloader.config.sources import DEFAULT_INCLUDE, SOURCE_TYPES
 
 PAGE = Path("configuration.md")
 SCHEMA = Path("schema/config.schema.json")

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from qloader.config.inspection import Findings, inspect_folder
-from qloader.config.models import DEFAULT_INCLUDE
+from qloader.config.sources import DEFAULT_INCLUDE
 from qloader.errors import ConfigError
 
 __all__ = ["Findings", "ignore_state_folder", "inspect_folder", "starter_text", "write_starter"]

@@ -10,7 +10,7 @@ from qloader.errors import ConfigError
 from qloader.sources.protocol import Source
 
 if TYPE_CHECKING:
-    from qloader.config.models import FilesSourceConfig, GitSourceConfig
+    from qloader.config.sources import FilesSourceConfig, GitSourceConfig
 
 
 def open_source(

@@ -13,7 +13,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from qloader.chunking.chunker import Chunker
-from qloader.config.models import SourceConfig
+from qloader.config.sources import SourceConfig
 from qloader.documents.document import Document
 from qloader.errors import QloaderError
 from qloader.manifest.observing import Observation, Read, Wanted, read_here

@@ -1,0 +1,58 @@
+"""The kinds of values that a config holds in more than one place, and what every section of it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def check_name(value: str) -> str:
+    """A name that can be part of a path and of an address."""
+    # Names become parts of paths and addresses, on file systems of all kinds.
+    if re.fullmatch(_NAME[1:-1], value, re.ASCII) is None or len(value) > 100:
+        raise ValueError("expected a name of letters, digits, `.`, `_` and `-` that begins with a letter or digit")
+    return value
+
+
+def check_text(value: str) -> str:
+    """Some text."""
+    if not value or "\x00" in value:
+        raise ValueError("expected some text" if not value else "expected text without NUL characters")
+    return value
+
+
+def empty_is_none(value: Any) -> Any:
+    """Reads an empty text as none given."""
+    # So that `url: ${QDRANT_URL:-}` means "a server where one is named".
+    return None if value == "" else value
+
+
+Name = Annotated[str, AfterValidator(check_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
+Text = Annotated[str, AfterValidator(check_text), Field(json_schema_extra={"minLength": 1})]
+Secret = Annotated[SecretStr | None, BeforeValidator(empty_is_none)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Section(BaseModel):
+    """A mapping of known keys."""
+
+    # Neither pydantic's own errors nor a repr in a traceback may show what a file holds.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        return {} if value is None else value
