@@ -187,5 +187,122 @@ def upsert(source: str, target: str) -> None:
     (folder / "seconds").write_text(f"{time.perf_counter() - start} {len(points)}")
 
 
+def scroll(config: str) -> None:
+    """Reads every payload of a workspace's embedded index, and nothing else; prints points a second."""
+    import time
+
+    from qdrant_edge import EdgeShard, ScrollRequest
+
+    from qloader import Workspace
+
+    settings = Workspace.open(config).settings
+    assert settings.embedded_path is not None
+    shard = EdgeShard.load(str(settings.embedded_path / settings.collection / "shard"))
+    start, count, offset = time.perf_counter(), 0, None
+    while True:
+        records, offset = shard.scroll(ScrollRequest(offset=offset, limit=5000, with_payload=True))
+        for record in records:
+            count += record.payload is not None
+        if offset is None:
+            break
+    print(count / (time.perf_counter() - start))
+
+
+def protocol(config: str) -> None:
+    """A first load with a clock around intents and commits; prints its seconds, and those of the two."""
+    import time
+
+    from qloader import Workspace
+    from qloader.state.store import StateStore
+
+    spent = 0.0
+
+    def clocked(call):
+        def timed(*arguments, **named):
+            nonlocal spent
+            start = time.perf_counter()
+            try:
+                return call(*arguments, **named)
+            finally:
+                spent += time.perf_counter() - start
+
+        return timed
+
+    for name in ("record_intents", "commit_batch"):
+        setattr(StateStore, name, clocked(getattr(StateStore, name)))
+    workspace = Workspace.open(config)
+    plan = workspace.plan()
+    start = time.perf_counter()
+    workspace.apply(plan)
+    print(time.perf_counter() - start, spent)
+
+
+def counted_apply(config: str, plan: str, log: str) -> None:
+    """An apply that writes down, at once, how many texts it embeds."""
+    from qloader import Workspace
+    from qloader.embedding.bm25 import Bm25Embedder
+
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    embed = Bm25Embedder.embed_documents
+
+    def counted(self, texts):
+        os.write(file, b"%d\n" % len(texts))
+        return embed(self, texts)
+
+    Bm25Embedder.embed_documents = counted
+    workspace = Workspace.open(config)
+    workspace.apply(workspace.read_plan(plan))
+
+
+def commits(path: str, documents: str) -> None:
+    """A state of so many documents in batches of 256; prints the median commit in ms, and bytes a document."""
+    import statistics
+    import time
+    from pathlib import Path
+
+    from xxhash import xxh3_128_digest
+
+    from qloader.state.records import DocumentRecord
+    from qloader.state.store import StateStore
+
+    times = []
+    with StateStore.write(Path(path)) as store:
+        store.lock()
+        run = store.begin_run(
+            plan="", name="bench", collection="bench", location="embedded:index", pipeline="p", pipeline_settings={},
+            sources={"docs": ("files", "")},
+        )  # fmt: skip
+        for first in range(0, int(documents), 256):
+            batch = []
+            for n in range(first, min(first + 256, int(documents))):
+                name = f"section-{n // 100:05}/page-{n:07}.md"
+                hashes = [xxh3_128_digest(f"{name}{part}".encode()) for part in range(6)]
+                batch.append(
+                    DocumentRecord(
+                        source="docs", id=name, content=hashes[0], metadata=hashes[1], revision=hashes[0].hex()[:40],
+                        size=6000, chunks=tuple(hashes[2:]), pipeline="p", last_updated=1_700_000_000,
+                    )
+                )  # fmt: skip
+            start = time.perf_counter()
+            store.commit_batch(run, written=batch)
+            times.append(time.perf_counter() - start)
+    print(statistics.median(times) * 1000, os.path.getsize(path) / int(documents))
+
+
+def appends(path: str, size: str) -> None:
+    """Appends so many bytes and syncs them, 200 times; prints the median in ms."""
+    import statistics
+    import time
+
+    data, times = b"x" * int(size), []
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(200):
+            start = time.perf_counter()
+            file.write(data)
+            os.fsync(file.fileno())
+            times.append(time.perf_counter() - start)
+    print(statistics.median(times) * 1000)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -14,10 +14,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: wall-clock seconds and peak memory in MB."""
+    """One run: wall-clock seconds, peak memory in MB, what it printed."""
 
     seconds: float
     memory: float
+    output: str = ""
+
+    def numbers(self) -> list[float]:
+        """The numbers that it printed last."""
+        return [float(part) for part in self.output.splitlines()[-1].split()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ def run_process(command: Sequence[str], *, env: dict[str, str] | None = None, cw
     # A small process in between, since the peak of all children so far is all that the system tells.
     script = (
         "import os,resource,subprocess,sys,time\n"
-        "t=time.perf_counter(); r=subprocess.run(sys.argv[2:],stdout=subprocess.DEVNULL,stderr=subprocess.PIPE)\n"
+        "t=time.perf_counter(); r=subprocess.run(sys.argv[2:],stderr=subprocess.PIPE)\n"
         "d=time.perf_counter()-t; m=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
         "os.write(int(sys.argv[1]),f'{d} {m}'.encode()); sys.stderr.buffer.write(r.stderr); sys.exit(r.returncode)"
     )
@@ -57,7 +62,7 @@ def run_process(command: Sequence[str], *, env: dict[str, str] | None = None, cw
     finally:
         os.close(read)
         os.close(write)
-    return Run(float(seconds), float(kilobytes) / (1024 if sys.platform != "darwin" else 1024**2))
+    return Run(float(seconds), float(kilobytes) / (1024 if sys.platform != "darwin" else 1024**2), done.stdout.decode())
 
 
 def in_turn(ours: Callable[[], Run], floor: Callable[[], Run], times: int) -> tuple[Run, Run, float]:

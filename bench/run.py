@@ -6,13 +6,16 @@ python bench/run.py [--write docs/benchmarks.md] [--only NAME]... [--documents N
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -57,8 +60,6 @@ class Story:
         for path in self.docs.rglob("*.md"):
             os.utime(path, (1_700_000_000, 1_700_000_000))
         self.qloader("apply", "--auto-approve")
-        import time
-
         time.sleep(2.1)  # a file's change token is trusted two seconds after its change
         self.qloader("plan")
 
@@ -194,6 +195,112 @@ def start_up(base: Path, documents: int) -> Iterator[Row]:
         yield row(f"qloader {option} / python -c 'import typer'", ours, floor, ratio, 2)
 
 
+def crash_protocol(base: Path, documents: int) -> Iterator[Row]:
+    """What intents and commits cost in a first load, by a clock around them."""
+    story = Story(base, documents)
+    shares, whole, without = [], [], []
+    memory = 0.0
+    for _ in range(3):
+        story.forget()
+        run = run_process([PYTHON, FLOORS, "protocol", str(story.config)])
+        seconds, spent = run.numbers()
+        shares.append(spent / (seconds - spent))
+        whole.append(seconds)
+        without.append(seconds - spent)
+        memory = max(memory, run.memory)
+    share = statistics.median(shares)
+    yield Row(
+        f"crash protocol (intents and commits) in a first load of {documents:,} documents / the time without it",
+        f"{statistics.median(whole):.3f} s",
+        f"{statistics.median(without):.3f} s",
+        1 + share,
+        "<= 1.08x",
+        share <= 0.08,
+        f"{memory:.0f} MB",
+    )
+
+
+def recovery(base: Path, documents: int) -> Iterator[Row]:
+    """An apply killed near its middle, and the same plan again: how many texts were embedded a second time."""
+    story = Story(base, documents)
+    plan, log = base / "plan.json", base / "embedded"
+    story.qloader("plan", "-o", str(plan))
+    points = json.loads(plan.read_text())["summary"]["chunks"]["add"]
+    command = [PYTHON, FLOORS, "counted_apply", str(story.config), str(plan), str(log)]
+    killed = subprocess.Popen(command)
+    while _embedded(log) < points / 2:
+        if killed.poll() is not None:
+            raise SystemExit("the apply ended before it could be killed")
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    run = run_process(command)
+    redone = _embedded(log) - points
+    yield Row(
+        f"texts embedded in all, by an apply of {points:,} points killed in its middle and the same plan again / "
+        "in one go",
+        f"{_embedded(log):,}",
+        f"{points:,}",
+        1 + redone / points,
+        "<= 1.1x",
+        redone <= points / 10,
+        f"{run.memory:.0f} MB",
+    )
+
+
+def _embedded(log: Path) -> int:
+    return sum(map(int, log.read_text().split())) if log.exists() else 0
+
+
+def a_million_points(base: Path, documents: int) -> Iterator[Row]:
+    """A refresh and a rebuild of short chunks, some 71 a document, against reading their payloads once."""
+    story = Story(base, documents)
+    with story.config.open("a") as file:
+        file.write("chunking: {max_chars: 150}\n")
+    story.qloader("apply", "--auto-approve")
+    (floor,) = run_process([PYTHON, FLOORS, "scroll", str(story.config)]).numbers()
+    refresh = story.qloader("refresh", "--format", "json")
+    points = json.loads(refresh.output)["checked"]
+    rate = points / refresh.seconds
+    yield Row(
+        f"`refresh` of {points:,} points, embedded / reading their payloads and nothing else",
+        f"{rate:,.0f} points/s",
+        f"{floor:,.0f} points/s",
+        rate / floor,
+        ">= 50,000 points/s, < 500 MB",
+        rate >= 50_000 and refresh.memory < 500,
+        f"{refresh.memory:.0f} MB",
+    )
+    (base / ".qloader" / "state.db").unlink()
+    rebuild = story.qloader("state", "rebuild")
+    yield Row(
+        f"`state rebuild` of {points:,} points / reading their payloads and nothing else",
+        f"{rebuild.seconds:.1f} s",
+        f"{points / floor:.1f} s",
+        rebuild.seconds * floor / points,
+        "< 60 s, < 700 MB",
+        rebuild.seconds < 60 and rebuild.memory < 700,
+        f"{rebuild.memory:.0f} MB",
+    )
+
+
+def commits(base: Path, documents: int) -> Iterator[Row]:
+    """The state alone: batches of 256 documents of four chunks, against an append of the same bytes and an fsync."""
+    base.mkdir(parents=True, exist_ok=True)
+    run = run_process([PYTHON, FLOORS, "commits", str(base / "state.db"), str(documents)])
+    milliseconds, size = run.numbers()
+    (floor,) = run_process([PYTHON, FLOORS, "appends", str(base / "plain"), str(round(256 * size))]).numbers()
+    yield Row(
+        f"state of {documents:,} documents, {size:.0f} bytes each: commit of 256 / an append of their bytes with fsync",
+        f"{milliseconds:.2f} ms",
+        f"{floor:.2f} ms",
+        milliseconds / floor,
+        "< 20 ms, < 350 bytes",
+        milliseconds < 20 and size < 350,
+        f"{run.memory:.0f} MB",
+    )
+
+
 BENCHES: dict[str, tuple[Callable[[Path, int], Iterator[Row]], int]] = {
     "no-change-git": (no_change_git, 10_000),
     "no-change-files": (no_change_files, 10_000),
@@ -201,6 +308,10 @@ BENCHES: dict[str, tuple[Callable[[Path, int], Iterator[Row]], int]] = {
     "first-load": (first_load, 10_000),
     "diff": (diff_of_a_million, 1_000_000),
     "start-up": (start_up, 0),
+    "crash-protocol": (crash_protocol, 3_000),
+    "recovery": (recovery, 7_500),
+    "a-million-points": (a_million_points, 14_200),
+    "commits": (commits, 1_000_000),
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 
 import pytest
 
 from qloader import AsyncWorkspace
+from qloader.errors import GuardError
 from qloader.workspace.awaiting import in_thread
 from support.command_line import some_documents
 from support.workspaces import make_workspace, write
@@ -34,6 +36,26 @@ def test_a_whole_round_prints_nothing_and_tells_a_plain_function_how_far_it_is(w
     assert ("apply", 0, 6) in told
     assert ("apply", 6, 6) in told
     assert all(isinstance(name, str) and done >= 0 for name, done, _ in told)
+
+
+def test_a_plan_without_a_file_lives_as_long_as_it_is_held(workspace, tmp_path):
+    result = workspace.plan()
+    path = result.plan.path
+    assert workspace.apply(result).created == 6
+    assert path.exists()
+    del result
+    gc.collect()
+    assert not path.parent.exists()
+
+
+def test_a_plan_file_is_applied_by_its_path_and_a_refused_plan_is_not(workspace, tmp_path):
+    workspace.plan(tmp_path / "plan.json")
+    assert workspace.apply(str(tmp_path / "plan.json")).created == 6
+    for path in (tmp_path / "docs").rglob("*.md"):
+        path.unlink()
+    with pytest.raises(GuardError):
+        workspace.apply(workspace.plan())
+    assert workspace.status().sources[0].documents == 6
 
 
 def test_an_error_of_the_callback_stops_an_apply_that_can_be_repeated(workspace, tmp_path):

@@ -26,7 +26,7 @@ _BLOCK = 1 << 20
 _HEAD = 1 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class FilePlan:
     """A plan on disk: its header, and its changes read when they are asked for."""
 

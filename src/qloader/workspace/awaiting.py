@@ -55,7 +55,7 @@ class AsyncWorkspace:
         return cls(await in_thread(functools.partial(Workspace.open, config, env=env)))
 
     async def plan(
-        self, path: str | Path, request: PlanRequest | None = None, *, progress: Watcher | None = None
+        self, path: str | Path | None = None, request: PlanRequest | None = None, *, progress: Watcher | None = None
     ) -> PlanResult:
         """Makes a plan and writes it to a file: see `Workspace.plan`. `progress` is called in another thread."""
         async with self._turns.alone():
@@ -69,7 +69,7 @@ class AsyncWorkspace:
         with tempfile.TemporaryDirectory(prefix="qloader-plan-") as folder:
             yield await self.plan(Path(folder) / "plan.json", request, progress=progress)
 
-    async def apply(self, plan: Plan, *, progress: Watcher | None = None) -> ApplyResult:
+    async def apply(self, plan: Plan | PlanResult | str | Path, *, progress: Watcher | None = None) -> ApplyResult:
         """Makes the index match: see `Workspace.apply`. A cancelled apply stops at its next batch edge."""
         async with self._turns.shared():
             stop = threading.Event()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,8 +69,7 @@ class Workspace:
         from qloader import Workspace
 
         workspace = Workspace.open("qloader.yaml")
-        with workspace.temporary_plan() as result:
-            workspace.apply(result.plan)
+        workspace.apply(workspace.plan())
         for hit in workspace.search("how do deletes work"):
             print(hit.score, hit.payload["uri"])
         ```
@@ -97,12 +98,12 @@ class Workspace:
         return self.settings.config.name
 
     def plan(
-        self, path: str | Path, request: PlanRequest | None = None, *, progress: Watcher | None = None
+        self, path: str | Path | None = None, request: PlanRequest | None = None, *, progress: Watcher | None = None
     ) -> PlanResult:
         """Makes a plan and writes it to a file.
 
         Args:
-            path: The plan file.
+            path: The plan file; None takes a temporary one, which lives as long as the plan that is returned.
             request: Which sources, and how; all of them where None.
             progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
 
@@ -112,7 +113,17 @@ class Workspace:
         Raises:
             QloaderError: See `workspace.planning.make_plan`.
         """
-        return make_plan(self.settings, request or PlanRequest(), Path(path), progress=as_progress(progress))
+        request = request or PlanRequest()
+        if path is not None:
+            return make_plan(self.settings, request, Path(path), progress=as_progress(progress))
+        folder = tempfile.mkdtemp(prefix="qloader-plan-")
+        try:
+            result = make_plan(self.settings, request, Path(folder) / "plan.json", progress=as_progress(progress))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        weakref.finalize(result.plan, shutil.rmtree, folder, ignore_errors=True)
+        return result
 
     @contextlib.contextmanager
     def temporary_plan(
@@ -131,20 +142,31 @@ class Workspace:
         return read_plan(Path(path))
 
     def apply(
-        self, plan: Plan, *, progress: Watcher | None = None, should_stop: Callable[[], bool] = lambda: False
+        self,
+        plan: Plan | PlanResult | str | Path,
+        *,
+        progress: Watcher | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> ApplyResult:
         """Makes the index match, exactly as the plan says.
 
         Args:
-            plan: A plan from `plan()` or `read_plan()`.
+            plan: What `plan()` or `read_plan()` returned, or a plan file.
             progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
             should_stop: Asked at each batch edge; True stops there with `InterruptedRunError`.
 
         Raises:
+            GuardError: A guard refuses the plan.
             QloaderError: See `workspace.applying.apply_plan`.
         """
         from qloader.workspace.applying import apply_plan
 
+        if isinstance(plan, PlanResult):
+            if plan.refusal is not None:
+                raise plan.refusal
+            plan = plan.plan
+        elif isinstance(plan, str | Path):
+            plan = self.read_plan(plan)
         return apply_plan(
             self.settings, plan, progress=as_progress(progress), should_stop=should_stop, lease=self._lease
         )
