@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format docs plans bench faults audit clean
+.PHONY: demo test check format docs plans bench faults broken audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -58,6 +58,10 @@ bench: $(STAMP)
 N ?= 2000
 faults: $(STAMP)
 	QLOADER_EVERY_FAULT=1 QLOADER_KILLS=$(N) $(BIN)/pytest -n auto -s tests/faults
+
+# Each promise of docs/reliability.md broken once on purpose: a test must notice each. `ONLY=name` tries one.
+broken: $(STAMP)
+	$(BIN)/python tests/broken/break_promises.py $(if $(ONLY),--only $(ONLY),--write docs/reliability.md)
 
 # Known vulnerabilities of what is installed, by pip-audit in an environment of its own. Needs the network.
 audit: $(STAMP)

@@ -10,7 +10,7 @@ from qloader.config import inspection
 from qloader.config.inspection import Findings, make_name
 from qloader.config.load import load_config
 from qloader.config.sources import DEFAULT_INCLUDE
-from qloader.config.starter import ignore_state_folder, inspect_folder, starter_text, write_starter
+from qloader.config.starter import inspect_folder, starter_text, write_starter
 from qloader.errors import ConfigError
 from qloader.sources.registry import open_source
 from support.git_builder import Builder
@@ -255,21 +255,6 @@ def test_a_starter_of_any_folder_loads(tmp_path, text):
     config = load_config(place, env={})
     assert config.name == make_name(text)
     assert os.path.normpath(tmp_path / config.sources["docs"].path) == os.path.normpath(findings.folder)
-
-
-def test_the_state_folder_is_added_to_gitignore_once(folder):
-    assert ignore_state_folder(folder)
-    assert (folder / ".gitignore").read_text() == ".qloader/\n"
-    assert not ignore_state_folder(folder)
-    (folder / ".gitignore").write_text("*.pyc")
-    assert ignore_state_folder(folder)
-    assert (folder / ".gitignore").read_text() == "*.pyc\n.qloader/\n"
-
-
-@pytest.mark.parametrize("line", [".qloader", "/.qloader/", "**/.qloader/", "  .qloader/  "])
-def test_a_state_folder_that_is_ignored_already_stays_so(folder, line):
-    (folder / ".gitignore").write_bytes(f"a\r\n{line}\r\n\xff".encode("latin-1"))
-    assert not ignore_state_folder(folder)
 
 
 def test_starting_writes_nothing_but_the_config(folder):

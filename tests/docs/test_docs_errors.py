@@ -17,7 +17,6 @@ WITHOUT_AN_ENTRY = {
     "expected {expected}": "it names the values there are",
     "and … more": "the end of a warning",
     "{first: …, second: …}": "the end of a message",
-    "… cannot be changed: ….": "nothing calls `ignore_state_folder` yet",
 }
 """Messages that the page leaves out, and why."""
 

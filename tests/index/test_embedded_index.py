@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -388,6 +389,15 @@ def test_whoever_finds_an_index_held_does_no_harm_to_the_holder(path: Path, inde
         assert holder.returncode == 0
     with contextlib.closing(EmbeddedIndex(path, "docs")) as again:
         assert again.count(lineage=OURS) == 100
+
+
+def test_the_engine_is_not_called_while_somebody_has_the_folder(path: Path, index: EmbeddedIndex) -> None:
+    index.close()
+    with (path / "docs" / LOCK).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        other = EmbeddedIndex(path, "docs", lock_wait=0)
+        with contextlib.closing(other), pytest.raises(IndexUnavailableError, match="another process has it open"):
+            other.count(lineage=OURS)
 
 
 def test_an_index_that_is_let_go_in_time_is_waited_for(path: Path, index: EmbeddedIndex) -> None:

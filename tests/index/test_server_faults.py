@@ -20,7 +20,7 @@ import pytest
 
 from qloader import Workspace
 from qloader.errors import ForeignIndexError, IndexUnavailableError, QloaderError
-from qloader.index.retrying import JITTER, LONGEST_WAIT, RetryPolicy
+from qloader.retrying import JITTER, LONGEST_WAIT, RetryPolicy
 from qloader.index.server_errors import Trouble, understand
 from qloader.planning.planfile import FilePlan
 from qloader.workspace.settings import Settings

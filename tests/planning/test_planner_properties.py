@@ -159,6 +159,14 @@ def test_of_documents_with_equal_text_those_that_keep_their_file_name_are_paired
     assert moves == {"y/one.md": "x/one.md", "y/two.md": "x/two.md"}
 
 
+def test_one_deleted_document_is_moved_to_one_place_alone() -> None:
+    model, source = fresh_model(), DictSource("s", {"old/a.md": "one"})
+    model.apply(model.plan(source))
+    source.texts = {"new/a.md": "one", "other/a.md": "one"}
+    changes = [(c.action, c.from_id, c.id) for c in model.plan(source)]
+    assert changes == [("move", "old/a.md", "new/a.md"), ("create", None, "other/a.md")]
+
+
 def test_moves_do_not_cross_sources() -> None:
     model, one, two = fresh_model(), DictSource("one", {"a": "text"}), DictSource("two")
     model.apply(model.plan(one, two))

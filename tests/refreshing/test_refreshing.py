@@ -12,6 +12,9 @@ from qloader.documents.hashing import point_text
 from qloader.errors import ForeignIndexError, LockedError, StateError
 from qloader.index.protocol import Point, SparseVector
 from qloader.refreshing.drift import Drift
+from qloader.state.store import StateStore
+from qloader.workspace.planning import PlanRequest
+from support.faults import Killed
 from support.workspaces import (
     assert_index_is_a_fresh_load,
     dump,
@@ -53,8 +56,6 @@ def kinds(drift: Drift) -> dict[str, int]:
 
 
 def planned(workspace: Workspace, **request) -> list[tuple[str, str, int]]:
-    from qloader.workspace.planning import PlanRequest
-
     with workspace.temporary_plan(PlanRequest(**request)) as result:
         return [(change.action, change.id, change.chunks.add) for change in result.plan.changes()]
 
@@ -94,6 +95,27 @@ def test_the_next_plan_repairs_what_refresh_found_and_embeds_only_that(workspace
     assert (result.repaired, result.embedded) == (2, 2)
     assert_index_is_a_fresh_load(workspace)
     assert workspace.refresh().points == ()
+
+
+@pytest.mark.parametrize("is_noted", [True, False], ids=["refresh", "plan --refresh"])
+@pytest.mark.parametrize("step", ["record_intents", "commit_batch"])
+def test_a_repair_that_is_cut_short_is_finished_by_the_same_plan(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_noted: bool, step: str
+) -> None:
+    spoil(workspace)
+    if is_noted:
+        workspace.refresh()
+    plan = workspace.plan(tmp_path / "plan.json", PlanRequest(refresh=not is_noted)).plan
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StateStore, step, killed)
+        workspace.apply(plan)
+    workspace.apply(plan)
+    assert_index_is_a_fresh_load(workspace)
+    assert workspace.refresh(deep=True).points == ()
+
+
+def killed(*_, **__):
+    raise Killed
 
 
 def test_plan_with_refresh_finds_the_same_without_writing_the_state(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 
 import pytest
 
@@ -42,3 +43,15 @@ def test_the_cache_is_0600_and_the_folders_of_all_are_0700(applied):
     cache, index = applied.settings.cache, applied.settings.embedded_path
     assert mode(cache) == 0o600
     assert {mode(folder) for folder in (cache.parent, index, applied.settings.state.parent)} == {0o700}
+
+
+def test_git_ignores_what_qloader_keeps_beside_a_config(tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    workspace = make_workspace(tmp_path)
+    write(tmp_path / "docs", {"a.md": "# A"})
+    workspace.apply(workspace.plan())
+    assert workspace.settings.state.exists()
+    status = ["git", "-C", str(tmp_path), "status", "--porcelain", "--untracked-files=all"]
+    seen = subprocess.run(status, check=True, capture_output=True, text=True).stdout
+    assert "docs/a.md" in seen
+    assert ".qloader" not in seen

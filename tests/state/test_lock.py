@@ -33,7 +33,7 @@ from qloader.state.store import StateStore
 from qloader.workspace.settings import Settings
 from support.faulty_proxy import Fault, refusal, standing_before
 from support.qdrant_loopback import StandIn, serving
-from support.workspaces import assert_index_is_a_fresh_load, dump, make_workspace, plan_and_apply, replace_all
+from support.workspaces import assert_index_is_a_fresh_load, make_workspace, plan_and_apply, replace_all
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
@@ -211,6 +211,37 @@ def test_whoever_renews_is_alive_however_wrong_its_clock_is(path: Path, clock: C
         assert found.id == lease.id
 
 
+def test_who_waits_to_take_the_lease_looks_who_has_it_when_its_turn_comes(path: Path) -> None:
+    """One takes the lease while another, who found the state free, stands in the queue for SQLite's own lock."""
+    StateStore.write(path).close()
+    waits, refused = threading.Event(), []
+    with StateStore.write(path) as state, contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        state._connection.set_trace_callback(lambda sql: waits.set() if sql == "BEGIN IMMEDIATE" else None)
+
+        def take() -> None:
+            try:
+                state.lock()
+            except LockedError as error:
+                refused.append(error)
+
+        second = threading.Thread(target=take)
+        second.start()
+        assert waits.wait(10)
+        now = lock.now_ms()
+        other.execute(
+            "INSERT INTO lease (only_one, id, holder, host, pid, since, expires_at, machine, started) "
+            "VALUES (1, 'theirs', 'ada', ?, 1, ?, ?, ?, '')",
+            (ELSEWHERE["host"], now, now + lock.LEASE_MS, ELSEWHERE["machine"]),
+        )
+        other.execute("COMMIT")
+        second.join()
+        assert [str(error)[:40] for error in refused] == ["the state is locked by ada on elsewhere "]
+        lease = state.lease()
+        assert lease is not None
+        assert lease.id == "theirs"
+
+
 def disguise(path: Path) -> None:
     """Lets the present lease look as if it were held elsewhere."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
@@ -381,6 +412,12 @@ def lose_the_lease(workspace: Workspace) -> None:
         hold(workspace.settings.state, **ELSEWHERE)
 
 
+def points_in(index: EmbeddedIndex | ServerIndex, lineage: str) -> list[str]:
+    """All of every point, by id."""
+    found = index.scroll(lineage=lineage, with_payload=True, with_vectors=True)
+    return [f"{point.id} {json.dumps(point.payload, sort_keys=True)} {point.vectors}" for point in found]
+
+
 def documents(workspace: Workspace) -> list[DocumentRecord]:
     return list(workspace.documents())
 
@@ -393,32 +430,31 @@ def test_a_writer_that_loses_its_lease_writes_nothing_after_that(
 ) -> None:
     """Whatever it is about to do: the index and the state stay as they are at that moment."""
     index = EmbeddedIndex if workspace.settings.embedded_path else ServerIndex
+    lineage = workspace.status().header.lineage
     owner: Any = {"commit_batch": StateStore, "finish_run": StateStore, "retrieve or embed": Bm25Embedder}.get(
         step, index
     )
     name = "embed_documents" if step == "retrieve or embed" else step
-    original = getattr(owner, name)
-    held: list[Any] = []
+    original, describe = getattr(owner, name), index.describe
+    opened: list[Any] = []
     found: dict[str, Any] = {}
 
     def method(self: Any, *arguments: Any, **options: Any) -> Any:
         if not found:
             lose_the_lease(workspace)
-            if index is ServerIndex:  # an embedded one is ours alone as long as it is open
-                found["points"] = dump(workspace)
+            found["points"] = points_in(opened[-1], lineage)  # an embedded one is ours alone as long as it is open
             found["documents"] = documents(workspace)
-            held.append(self)
         return original(self, *arguments, **options)
 
     monkeypatch.setattr(owner, name, method)
+    monkeypatch.setattr(index, "describe", lambda self: opened.append(self) or describe(self))
     plan = workspace.plan(workspace.settings.config.base / "plan.json").plan
     with pytest.raises(LockedError, match="lost its lock on the state to ada on elsewhere"):
         workspace.apply(plan)
     monkeypatch.undo()
-    assert held
     assert documents(workspace) == found["documents"]
-    if "points" in found:
-        assert dump(workspace) == found["points"]
+    with contextlib.closing(workspace.settings.open_index()) as again:
+        assert points_in(again, lineage) == found["points"]
 
     with StateStore.write(workspace.settings.state) as state:
         assert state.unlock("theirs")

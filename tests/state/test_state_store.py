@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from qloader.errors import LockedError, StateError, StateVersionError
 from qloader.state import database
 from qloader.state.records import DocumentRecord, FailureRecord, IntentRecord
 from qloader.state.store import StateStore
+from support.faults import Killed, faulty, recording
 
 
 def record(document_id: str, *, content: bytes = b"c" * 16, chunks: int = 1, source: str = "docs") -> DocumentRecord:
@@ -50,10 +54,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def state(path: Path) -> StateStore:
-    store = StateStore.write(path)
-    store.lock()
-    return store
+def state(path: Path) -> Iterator[StateStore]:
+    with StateStore.write(path) as store:
+        store.lock()
+        yield store
 
 
 def test_a_state_that_does_not_exist_reads_as_none(path: Path) -> None:
@@ -110,6 +114,50 @@ def test_a_batch_that_fails_changes_nothing(state: StateStore) -> None:
         state.commit_batch(run, written=[record("b"), record("c", source="unknown")])
     assert state.header() == before
     assert [d.id for d in state.documents()] == ["a"]
+
+
+def test_a_batch_that_fails_at_any_statement_changes_nothing(tmp_path: Path) -> None:
+    """Cut short before or after each statement, or refused by it: the state is as before, or holds the whole batch."""
+    template = tmp_path / "template.db"
+    with StateStore.write(template) as state:
+        state.lock()
+        state.commit_batch(begin(state), written=[record("a"), record("gone", chunks=2)])
+
+    def commit(name: str) -> Path:
+        copy = tmp_path / f"{name}-state.db"
+        shutil.copy(template, copy)
+        with StateStore.write(copy) as state:
+            state.lock()
+            run = begin(state, "plan-2")
+            state.record_intents(run, [IntentRecord("docs", "a", (b"1" * 16,)), IntentRecord("docs", "gone", ())])
+            before.append(contents(copy))
+            state.commit_batch(run, written=[record("a", content=b"d" * 16), record("new")], deleted=[("docs", "gone")])
+        return copy
+
+    before: list[object] = []
+    with recording([]) as points:
+        undisturbed = commit("undisturbed")
+    after = contents(undisturbed)
+    begun = max(n for n, point in enumerate(points) if point.name == "sqlite state BEGIN")
+    ended = next(n for n, point in enumerate(points) if n > begun and point.name == "sqlite state COMMIT")
+    assert ended - begun > 8
+    for point in points[begun : ended + 1]:
+        for fault in ("kill before", "kill after", "disk full"):
+            name = f"{point}-{fault}".replace(" ", "-")
+            with faulty([], point, fault) as happened, contextlib.suppress(Killed, StateError):
+                commit(name)
+            assert happened, point
+            is_done = (point, fault) == (points[ended], "kill after")
+            expected = after if is_done else before[-1]
+            assert contents(tmp_path / f"{name}-state.db") == expected, f"{fault} at {point}"
+
+
+def contents(path: Path) -> object:
+    """All that a state says of documents, sources and intents, and its serial, as others read it."""
+    with StateStore.read(path) as state:
+        sources = [(s.name, s.root, s.documents, s.chunks) for s in state.sources()]
+        documents = [(d.id, d.content, d.chunks, d.is_deleted) for d in state.documents(deleted=True)]
+        return state.header().serial, sources, documents, state.intents(), state.runs()[0].document_count
 
 
 def test_an_intent_stays_until_its_document_is_committed(state: StateStore) -> None:
@@ -208,6 +256,19 @@ def test_readers_do_not_wait_for_a_writer(state: StateStore, path: Path) -> None
         assert reader is not None
         with reader:
             assert reader.header() is not None
+
+
+def test_a_reader_in_the_middle_of_a_list_holds_up_no_writer_and_reads_on_as_it_began(
+    state: StateStore, path: Path
+) -> None:
+    run = begin(state)
+    state.commit_batch(run, written=[record(f"{n:03}") for n in range(300)])
+    with StateStore.read(path) as reader:
+        listed = reader.documents()
+        first = next(listed)
+        state.commit_batch(run, deleted=[("docs", f"{n:03}") for n in range(300)])
+        assert [first.id, *(document.id for document in listed)] == [f"{n:03}" for n in range(300)]
+        assert list(reader.documents()) == []
 
 
 def test_a_state_of_a_newer_qloader_is_refused_with_the_way_out(state: StateStore, path: Path) -> None:

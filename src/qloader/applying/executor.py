@@ -156,7 +156,8 @@ def _is_done(
     labels: Mapping[str, PointLabels],
     intents: Mapping[tuple[str, str], tuple[bytes, ...]],
 ) -> bool:
-    if (change.source, change.id) in intents:
+    # Of a repair the state cannot tell; to do it again costs a look at the document's points.
+    if change.action == "repair" or (change.source, change.id) in intents:
         return False
     record = state.document(change.source, change.id)
     if change.after is None:

@@ -65,6 +65,15 @@ AllowDeletesOption = Annotated[
         help="Let this one plan delete more of a source than the guards allow; the plan records it.",
     ),
 ]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME|COMMIT",
+        help="Look only at what was changed since: 24h, 2026-11-01, 2026-11-01T10:00+02:00, or a commit of a git "
+        "source. Nothing is deleted then.",
+    ),
+]
 PlanFormatOption = Annotated[
     PlanFormat, typer.Option("--format", help="text for people, or markdown or json on stdout.")
 ]
@@ -87,9 +96,11 @@ def request_of(
     *,
     destroy: bool = False,
     refresh: bool = False,
+    since: str | None = None,
 ) -> PlanRequest:
     """What the planning options ask for."""
     from qloader.workspace.planning import PlanRequest
+    from qloader.workspace.since import parse_since
 
     return PlanRequest(
         sources=tuple(sources) if sources else None,
@@ -97,6 +108,7 @@ def request_of(
         allow_deletes=tuple(allow_deletes or ()),
         destroy=destroy,
         refresh=refresh,
+        since=None if since is None else parse_since(since),
     )
 
 

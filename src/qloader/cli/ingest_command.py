@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qloader.cli import common
+from qloader.errors import ConfigError
 
 
 def ingest(
@@ -17,13 +18,18 @@ def ingest(
     ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     source: common.SourceOption = None,
+    since: common.SinceOption = None,
     allow_deletes: common.AllowDeletesOption = None,
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> int:
     """Plan and apply in one step, without asking; the guards still hold."""
     workspace = common.open_workspace(context, config)
-    request = common.request_of(source, not incremental, allow_deletes)
+    if since is not None and not incremental:
+        raise ConfigError("--full and --since exclude each other", remedy="Leave one of them out.")
+    if incremental and since is None:
+        since = workspace.settings.config.ingestion.incremental.default_since
+    request = common.request_of(source, not incremental, allow_deletes, since=since)
     with (
         contextlib.nullcontext() if dry_run else workspace.locked(),
         workspace.temporary_plan(request, progress=common.make_progress()) as result,

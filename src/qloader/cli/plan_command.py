@@ -14,6 +14,7 @@ def plan(
     context: typer.Context,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan here.")] = None,
     source: common.SourceOption = None,
+    since: common.SinceOption = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Compare the index with the state first, and plan repairs.")
     ] = False,
@@ -28,7 +29,7 @@ def plan(
 ) -> int:
     """Compare the sources with the index and write down what would change. Changes nothing."""
     workspace = common.open_workspace(context, config)
-    request = common.request_of(source, no_cache, allow_deletes, refresh=refresh)
+    request = common.request_of(source, no_cache, allow_deletes, refresh=refresh, since=since)
     with workspace.temporary_plan(request, progress=common.make_progress()) as result:
         if output is not None and result.refusal is None:
             result.plan.copy_to(output)

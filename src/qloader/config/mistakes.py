@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from qloader.config.extensions import extension_names
 from qloader.config.models import Config
-from qloader.config.sources import SOURCE_TYPES
+from qloader.config.sources import SOURCE_TYPES, source_model
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ def _mistake(path: Path_, error: ErrorDetails, parsed: ParsedFile) -> Mistake:
         case "missing":
             return Mistake(_place(path[:-1], parsed), f"{dotted(path)}: this key is missing{_meaning(path, parsed)}")
         case "union_tag_not_found":
-            types = " or ".join(SOURCE_TYPES)
+            types = " or ".join(_type_names())
             return Mistake(_place(path, parsed), f"{dotted((*path, 'type'))}: this key is missing; expected {types}")
         case "union_tag_invalid":
             path = (*path, "type")
             value = "" if path in parsed.variables else str(_value_at(path, parsed.value))
-            expected = f"unknown source type; {_hint(value, SOURCE_TYPES, 'the types')}"
+            expected = f"unknown source type; {_hint(value, _type_names(), 'the types')}"
         case "value_error":
             expected = str(error["ctx"]["error"])
         case kind:
@@ -75,6 +76,10 @@ def _mistake(path: Path_, error: ErrorDetails, parsed: ParsedFile) -> Mistake:
     if error["type"] == "string_type" and isinstance(_value_at(path, parsed.value), int | float):
         found += " (put it in quotes)"
     return Mistake(_place(path, parsed), f"{dotted(path)}: {expected}; {found}")
+
+
+def _type_names() -> list[str]:
+    return [*SOURCE_TYPES, *extension_names()]
 
 
 def _path_in_file(error: ErrorDetails, value: Any) -> Path_:
@@ -165,7 +170,7 @@ def _model_at(path: Path_, parsed: ParsedFile) -> type[BaseModel] | None:
     if path[:1] == ("sources",):
         source = _value_at(path, parsed.value)
         kind = source.get("type") if len(path) == 2 and isinstance(source, dict) else None
-        return SOURCE_TYPES.get(kind) if isinstance(kind, str) else None
+        return source_model(kind) if isinstance(kind, str) else None
     for part in path:
         field = model.model_fields.get(str(part)) if model else None
         annotation = field.annotation if field else None

@@ -23,7 +23,7 @@ from pydantic import (
 
 from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none
 from qloader.config.sources import SourceConfig
-from qloader.config.units import Delay, Duration, Permissions, Retention
+from qloader.config.units import Delay, Duration, Permissions, Retention, Since
 
 DEFAULT_FILE = "qloader.yaml"
 DEFAULT_INDEX_PATH = ".qloader/index"
@@ -238,8 +238,20 @@ class ParallelConfig(Section):
     )
 
 
+class IncrementalConfig(Section):
+    """How far back `qloader ingest` looks."""
+
+    default_since: Since = Field(
+        default=None,
+        description="What `ingest` takes for `--since` where none is given, e.g. `24h`; such a run deletes nothing. "
+        "`null` looks at everything, which costs no more where nothing changed.",
+    )
+
+
 class IngestionConfig(Section):
     """How documents get in."""
+
+    incremental: IncrementalConfig = Field(default_factory=IncrementalConfig, description="See below.")
 
     batch: BatchConfig = Field(default_factory=BatchConfig, description="See below.")
     parallel: ParallelConfig = Field(default_factory=ParallelConfig, description="See below.")

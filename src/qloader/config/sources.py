@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from qloader.config.fields import Secret, Section, Text, check_name, check_text
-from qloader.config.units import Size
+from qloader.config.extensions import find_extension
+from qloader.config.fields import Secret, Section, Text, check_name, check_text, empty_is_none
+from qloader.config.units import Delay, Duration, Size
 
 DEFAULT_INCLUDE = ("**/*.md", "**/*.markdown", "**/*.mdx", "**/*.txt", "**/*.rst", "**/*.html", "**/*.htm")
 
@@ -38,8 +48,34 @@ def _check_roots(value: Any) -> Any:
     return value
 
 
-class _TextSource(Section):
+def _check_address(value: str, example: str) -> str:
+    parts = urlsplit(check_text(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"expected the address of a site, such as {example}")
+    if parts.username or parts.password:
+        raise ValueError("expected an address without a user or password in it; use the keys for these")
+    return value
+
+
+def _check_site(value: str) -> str:
+    return _check_address(value, "https://example.atlassian.net").rstrip("/")
+
+
+def _check_start_page(value: str) -> str:
+    return _check_address(value, "https://docs.example.com/guide/")
+
+
+class SourceSection(Section):
+    """What all sources have in common."""
+
+    is_local: ClassVar[bool] = False
+    """Whether what is read lies on this machine by then, so that several processes may read it side by side."""
+
+
+class _TextSource(SourceSection):
     """What the sources of files have in common."""
+
+    is_local: ClassVar[bool] = True
 
     include: tuple[Text, ...] = Field(
         default=DEFAULT_INCLUDE, min_length=1, description="Which files are documents; patterns as in `.gitignore`."
@@ -88,5 +124,199 @@ class GitSourceConfig(_TextSource):
     username: Text | None = Field(default=None, description="The user beside the token; `oauth2` where there is none.")
 
 
-SourceConfig = Annotated[FilesSourceConfig | GitSourceConfig, Field(discriminator="type")]
-SOURCE_TYPES: dict[str, type[_TextSource]] = {"files": FilesSourceConfig, "git": GitSourceConfig}
+class NetworkSource(SourceSection):
+    """What the sources of a network have in common: how their server is spoken to."""
+
+    timeout: Duration = Field(default=30.0, description="How long a connection, or the next bytes, are waited for.")
+    retry_attempts: int = Field(
+        default=3, ge=0, le=100, description="How often a request that failed for a passing reason is sent again."
+    )
+    retry_delay: Delay = Field(
+        default=1.0, description="How long before the first time; each time after that waits twice as long."
+    )
+    parallel: int = Field(default=4, ge=1, le=64, description="Requests to one host at a time, at most.")
+    rate: float | None = Field(
+        default=None, gt=0, le=10_000, description="Requests a second to one host, at most; none is no limit."
+    )
+    ca_file: Text | None = Field(
+        default=None, description="A PEM file with more authorities to trust, relative to the config."
+    )
+    verify: bool = Field(default=True, description="Check the server's certificate; `false` only for a try.")
+    allowed_hosts: tuple[Text, ...] = Field(
+        default=(), description="Other hosts that redirects may lead to, e.g. `*.example.com`; never with credentials."
+    )
+    allow_private: bool = Field(
+        default=False, description="Whether these may be addresses of this machine or its network."
+    )
+
+
+class _AtlassianSource(NetworkSource):
+    """What the sources of Atlassian's products have in common."""
+
+    deployment: Literal["cloud", "data_center"] = Field(
+        default="cloud", description="The edition; `data_center` is Server too."
+    )
+    email: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
+        default=None, description="Cloud: whose API token it is."
+    )
+    username: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
+        default=None, description="Data Center: the user, where `token` is a password."
+    )
+    token: Secret = Field(
+        default=None,
+        description="An API token (Cloud), a personal access token or a password (Data Center); write `${TOKEN}`.",
+    )
+    max_bytes: Size = Field(default=10_000_000, description="Larger documents are skipped, and listed as such.")
+    metadata: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Added to the metadata of every document of this source."
+    )
+    time_zone: Text | None = Field(
+        default=None, description="The account's time zone, e.g. `Europe/Berlin`, where the server does not tell."
+    )
+
+    @model_validator(mode="after")
+    def _check_account(self) -> _AtlassianSource:
+        if self.deployment == "cloud" and self.token is not None and not self.email:
+            raise ValueError("expected email beside token: an API token of Cloud belongs to an account")
+        return self
+
+
+class ConfluenceSourceConfig(_AtlassianSource):
+    """Pages, blog posts and attachments of a Confluence site."""
+
+    type: Literal["confluence"] = Field(description="`confluence`")
+    url: Annotated[str, AfterValidator(_check_site)] = Field(
+        description="The site, e.g. `https://example.atlassian.net/wiki`."
+    )
+    spaces: tuple[Text, ...] = Field(default=(), description="Keys of the spaces to read.")
+    roots: tuple[Text, ...] = Field(default=(), description="Ids of pages; only these and what is below them is read.")
+    blog_posts: bool = Field(default=False, description="Read blog posts too.")
+    labels: tuple[Text, ...] = Field(default=(), description="Read only what bears one of these labels.")
+    exclude_labels: tuple[Text, ...] = Field(default=(), description="Leave out what bears one of these labels.")
+    label_changes: bool = Field(
+        default=False,
+        description="Cloud: look for changes of labels alone, which costs a request for each label of a space.",
+    )
+    archived: bool = Field(default=False, description="Read archived pages too.")
+    comments: bool = Field(default=False, description="Add footer comments to the text of their page.")
+    attachments: bool = Field(default=False, description="Read attached text files, as documents of their own.")
+
+    @model_validator(mode="after")
+    def _check_what(self) -> ConfluenceSourceConfig:
+        if not self.spaces and not self.roots:
+            raise ValueError("expected spaces, roots or both: what is to be read")
+        if not all(root.isascii() and root.isdigit() for root in self.roots):
+            raise ValueError("expected the numbers of pages in roots, as in their addresses")
+        return self
+
+
+class JiraSourceConfig(_AtlassianSource):
+    """Issues of a Jira site."""
+
+    type: Literal["jira"] = Field(description="`jira`")
+    url: Annotated[str, AfterValidator(_check_site)] = Field(
+        description="The site, e.g. `https://example.atlassian.net`."
+    )
+    projects: tuple[Text, ...] = Field(default=(), description="Keys of the projects to read.")
+    jql: Text | None = Field(default=None, description="A query; with `projects` too, what both allow.")
+    comments: bool = Field(default=True, description="Add comments to the text of their issue.")
+    changelog: bool = Field(default=False, description="Add the history of changes to the text.")
+    exclude_fields: tuple[Text, ...] = Field(default=(), description="Names or ids of fields that are not read.")
+    page_size: int = Field(
+        default=5000, ge=1, le=5000, description="Issues that a listing asks for at once; the server may give fewer."
+    )
+
+    @model_validator(mode="after")
+    def _check_what(self) -> JiraSourceConfig:
+        if not self.projects and not self.jql:
+            raise ValueError("expected projects, jql or both: a query without a restriction is refused")
+        return self
+
+
+class WebSourceConfig(NetworkSource):
+    """The pages of a documentation site, below one address."""
+
+    is_local: ClassVar[bool] = True
+
+    type: Literal["web"] = Field(description="`web`")
+    url: Annotated[str, AfterValidator(_check_start_page)] = Field(
+        description="The start page, e.g. `https://docs.example.com/guide/`; only what lies below it is read."
+    )
+    include: tuple[Text, ...] = Field(
+        default=("**",),
+        min_length=1,
+        description="Which pages are documents, by their path below `url`; patterns as in `.gitignore`.",
+    )
+    exclude: tuple[Text, ...] = Field(default=(), description="Which of these are left out, and never asked for.")
+    discovery: Literal["auto", "sitemap", "crawl"] = Field(
+        default="auto",
+        description="How pages are found: by the `sitemap`, by following links (`crawl`), or `auto`: the sitemap "
+        "if it names at least two pages below `url`.",
+    )
+    sitemaps: tuple[Text, ...] = Field(
+        default=(), description="Addresses of sitemaps, where neither `robots.txt` nor the usual place has them."
+    )
+    selector: Text | None = Field(
+        default=None, description="What of a page is its content, in CSS; without, it is found by landmarks."
+    )
+    remove: tuple[Text, ...] = Field(default=(), description="What of the content is left out, in CSS.")
+    languages: tuple[Text, ...] = Field(
+        default=(), description="Only pages in these languages, e.g. `en`; pages that name none are read too."
+    )
+    query: tuple[Text, ...] = Field(
+        default=(), description="Query parameters that make a page of its own; all others are dropped."
+    )
+    robots: bool = Field(default=True, description="Obey `robots.txt` and `noindex`; `false` for your own site only.")
+    max_pages: int = Field(default=50_000, ge=1, le=10_000_000, description="How many pages are asked for, at most.")
+    max_depth: int = Field(
+        default=50, ge=0, le=10_000, description="How many links away from `url` a page may be, at most."
+    )
+    max_bytes: Size = Field(default=10_000_000, description="Larger pages are skipped, and listed as such.")
+    max_total_bytes: Size = Field(default=10_000_000_000, description="How much one run reads, at most.")
+    token: Secret = Field(
+        default=None, description="For a site with a login: a bearer token, or a password beside `username`."
+    )
+    username: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
+        default=None, description="The user, where `token` is a password."
+    )
+    metadata: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Added to the metadata of every document of this source."
+    )
+
+
+_OwnConfig = Annotated[
+    FilesSourceConfig | GitSourceConfig | ConfluenceSourceConfig | JiraSourceConfig | WebSourceConfig,
+    Field(discriminator="type"),
+]
+SOURCE_TYPES: dict[str, type[SourceSection]] = {
+    "files": FilesSourceConfig,
+    "git": GitSourceConfig,
+    "confluence": ConfluenceSourceConfig,
+    "jira": JiraSourceConfig,
+    "web": WebSourceConfig,
+}
+
+
+def source_model(kind: str) -> type[Section] | None:
+    """The model of a source type, ours or another package's; None where there is none.
+
+    Raises:
+        ConfigError: Another package offers it, and cannot be loaded.
+    """
+    if kind in SOURCE_TYPES:
+        return SOURCE_TYPES[kind]
+    found = find_extension(kind)
+    return found.config if found else None
+
+
+def _check_source(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Leaves types that qloader does not have to the package that does."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind in SOURCE_TYPES:
+        return value if isinstance(value, Section) else handler(value)
+    model = source_model(kind)
+    return handler(value) if model is None else model.model_validate(value)
+
+
+SourceConfig = Annotated[_OwnConfig, WrapValidator(_check_source)]
+"""The section of any source; of another package's type, an instance of the model that the package gives."""

@@ -11,13 +11,11 @@ from qloader.config.inspection import Findings, inspect_folder
 from qloader.config.sources import DEFAULT_INCLUDE
 from qloader.errors import ConfigError
 
-__all__ = ["Findings", "ignore_state_folder", "inspect_folder", "starter_text", "write_starter"]
+__all__ = ["Findings", "inspect_folder", "starter_text", "write_starter"]
 
 _COLUMN = 40
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """What some YAML reader takes for something else than text."""
-
-_IGNORED = frozenset({".qloader", ".qloader/", "/.qloader", "/.qloader/", "**/.qloader", "**/.qloader/"})
 
 
 def write_starter(path: Path, findings: Findings) -> str:
@@ -79,33 +77,6 @@ def starter_text(path: Path, findings: Findings) -> str:
         _line("#   language: english", "whose word stems and stop words are used"),
     ]
     return "\n".join(head) + "\n"
-
-
-def ignore_state_folder(folder: Path) -> bool:
-    """Adds `.qloader/` to a folder's `.gitignore`, creating the file if need be.
-
-    Args:
-        folder: The folder of the config.
-
-    Returns:
-        Whether something was written: false where it is ignored already.
-
-    Raises:
-        ConfigError: The file cannot be read or written.
-    """
-    file = folder / ".gitignore"
-    try:
-        text = file.read_bytes().decode("utf-8", "surrogateescape") if file.exists() else ""
-        if _IGNORED & {line.strip() for line in text.splitlines()}:
-            return False
-        with file.open("ab") as stream:
-            stream.write((b"" if not text or text.endswith("\n") else b"\n") + b".qloader/\n")
-    except OSError as error:
-        raise ConfigError(
-            f"{file} cannot be changed: {(error.strerror or str(error)).lower()}.",
-            remedy="Add the line .qloader/ to it yourself.",
-        ) from None
-    return True
 
 
 def _source(path: Path, findings: Findings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -14,6 +15,9 @@ _BYTES = {
     "kib": 1024, "mib": 1024**2, "gib": 1024**3,
 }  # fmt: skip
 _AMOUNT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII)
+
+_AGO = re.compile(r"\d{1,15}(\.\d{1,9})?\s*(ms|s|m|h|d|w)", re.ASCII | re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def parse_duration(value: Any) -> float:
@@ -63,11 +67,40 @@ def parse_permissions(value: Any) -> int:
     return mode
 
 
+def check_since(value: Any) -> str | None:
+    """How far to look back: `24h`, `7d`, `2w`, `2026-11-01` or `2026-11-01T10:00+02:00`, as text.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if value is None or value == "":
+        return None
+    text = value.isoformat() if isinstance(value, date) else value
+    if not isinstance(text, str) or not (is_ago(text) or is_date(text)):
+        raise ValueError("expected how far to look back, such as 24h, 7d or 2026-11-01")
+    return text.strip()
+
+
+def is_ago(text: str) -> bool:
+    """Whether a text is an amount of time with its unit."""
+    return _AGO.fullmatch(text.strip()) is not None
+
+
+def is_date(text: str) -> bool:
+    """Whether a text begins like a date."""
+    return _DATE.match(text.strip()) is not None
+
+
 # How these are written, for editors and the reference; `x-unit` is taken out of the published schema.
 _WRITTEN_DURATION = {
     "type": ["number", "string"],
     "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$",
     "x-unit": "duration",
+}
+_WRITTEN_SINCE = {
+    "type": ["string", "null"],
+    "pattern": r"^([0-9]+(\.[0-9]+)? ?(ms|s|m|h|d|w)|[0-9]{4}-[0-9]{2}-[0-9]{2}.*)$",
+    "x-unit": "time",
 }
 _WRITTEN_SIZE = {
     "type": ["integer", "string"],
@@ -94,3 +127,6 @@ Size = Annotated[int, Field(gt=0, le=1 << 40), BeforeValidator(parse_size), With
 
 Permissions = Annotated[int, BeforeValidator(parse_permissions), WithJsonSchema(_WRITTEN_MODE)]
 """A file mode."""
+
+Since = Annotated[str | None, BeforeValidator(check_since), WithJsonSchema(_WRITTEN_SINCE)]
+"""How far to look back, as text; None is everything."""

@@ -71,6 +71,10 @@ SKIP_REASONS = {
     "bad name": "has a name that is not valid Unicode, or is another's but for its Unicode form",
     "unreadable": "could not be read: permission denied or an I/O error",
     "vanished": "was listed but gone when it was read",
+    "robots": "may not be read: robots.txt or the page itself says so",
+    "elsewhere": "leads to a page that is none of this site",
+    "no text": "holds no text that could be found",
+    "other language": "is in a language that was not chosen",
 }
 """Why an item is not in the manifest, each with the sentence that the docs and the review use."""
 

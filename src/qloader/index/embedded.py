@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError
+from qloader.folders import make_private_folder
 from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
 from qloader.index.folder_lock import FolderLock, held
 from qloader.index.marker import SHARD, Marker, collection_folder, os_errors, read_marker, sync_folder, write_marker
@@ -333,13 +334,12 @@ class EmbeddedIndex:
             EdgeSparseVectorParams,
             KeywordIndexParams,
             Modifier,
-            KeywordIndexParams,
             UpdateOperation,
         )
 
         with os_errors(f"the collection {self._folder} cannot be created"):
             if self._create_dirs:
-                self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(self._path)
             # The engine's own files follow the umask; this folder keeps others from all of them.
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._folder.chmod(0o700)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qloader.index.marker import Marker, read_marker
 from qloader.index.protocol import Guard, allow
-from qloader.index.retrying import NO_RETRIES, RetryPolicy
+from qloader.retrying import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
     from qloader.index.protocol import Index

@@ -42,7 +42,7 @@ from qloader.index.protocol import (
     allow,
     owner_fields,
 )
-from qloader.index.retrying import NO_RETRIES, RetryPolicy
+from qloader.retrying import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
     import httpx

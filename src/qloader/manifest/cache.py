@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from qloader.folders import make_private_folder
+
 CACHE_VERSION = 2
 """Raised with every change to the tables or to the meaning of a row: an older cache is thrown away."""
 
@@ -106,7 +108,7 @@ class Cache:
         """
         lock = None
         try:
-            _make_folder(path.parent)
+            make_private_folder(path.parent)
             lock = _try_lock(path.with_name(path.name + ".lock"))
             if lock is None:
                 return cls._open_private(path, fresh=fresh)
@@ -256,12 +258,6 @@ def _prepare(path: Path) -> sqlite3.Connection:
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    for parent in reversed(missing):
-        parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def _try_lock(path: Path) -> int | None:

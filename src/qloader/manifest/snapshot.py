@@ -44,6 +44,7 @@ def take_snapshot(
     *,
     advance: Callable[[int], None] = lambda _: None,
     reader: Callable[[int], Read | None] = lambda _: None,
+    listing: Callable[[], Listing] | None = None,
 ) -> Manifest:
     """Brings the cache's entries of a source up to date and returns the manifest.
 
@@ -53,6 +54,8 @@ def take_snapshot(
         chunking: How its documents are chunked, for the chunk counts of a plan.
         advance: Called with the number of documents read, for progress.
         reader: Who reads so many documents, if not this process.
+        listing: Lists the source in another way than whole (`--since`). What it leaves out is not in the manifest, so
+            that the cache should be an empty one.
 
     Raises:
         SourceError: The source cannot be listed.
@@ -65,11 +68,11 @@ def take_snapshot(
         previous = None
     if previous is not None and not previous.is_finished:
         previous = None  # it was cut short: its entries count, under their tokens
-    proof = source.proof()
+    proof = source.proof() if listing is None else None
     if previous is not None and proof is not None and previous.proof == proof:
         return _manifest(source, previous)
 
-    listed = _Listed(cache.connection, source.list())
+    listed = _Listed(cache.connection, (listing or source.list)())
     if previous is not None and listed.hash is not None and listed.hash == previous.listing:
         snapshot = replace(previous, proof=proof, revision=listed.listing.revision)
         if snapshot != previous:

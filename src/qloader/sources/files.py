@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
@@ -19,7 +20,7 @@ from qloader.documents.hashing import blob_id, fingerprint
 from qloader.documents.reading import READER, document_uri, read_document, too_large
 from qloader.errors import SourceError
 from qloader.sources.names import bad_name_detail, is_safe_path, printable_name, stable_names
-from qloader.sources.protocol import Item, Listing
+from qloader.sources.protocol import Item, Listing, only_since
 from qloader.sources.selection import NEVER, Selection
 from qloader.sources.times import utc_time
 
@@ -111,6 +112,18 @@ class FilesSource:
         )
         return listing
 
+    def changed_since(self, since: datetime) -> Listing:
+        """Lists files whose content, name or mode was changed since a moment, by their ctime.
+
+        Raises:
+            SourceError: As `list`.
+        """
+        listing = self.list()
+        listing.problems.append(only_since(since))
+        items, earliest = listing.items, int(since.timestamp()) * 1_000_000_000
+        listing.items = (item for item in items if _changed_at(item) >= earliest)
+        return listing
+
     def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:
         """Reads files as they are now; a folder knows no revisions.
 
@@ -160,6 +173,11 @@ class FilesSource:
                 )
             roots[f"{name}/" if several else ""] = real
         return roots
+
+
+def _changed_at(item: Item) -> int:
+    """A file's ctime in nanoseconds; of one whose token promises nothing, the present."""
+    return int(item.token.rsplit("-", 2)[1]) if item.token else time.time_ns()
 
 
 class _Walk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ from qloader.documents.document import Document, Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.documents.reading import READER, document_uri, read_document
 from qloader.errors import SourceError
+from qloader.sources.git_changes import changed_between, changed_since
 from qloader.sources.git_dates import Dates
 from qloader.sources.git_objects import BLOB, CORRUPT, FILE, FOLDER, LINK, SUBMODULE, Entry, Objects
 from qloader.sources.git_remote import Remote, is_remote, open_clone, parse_remote, update_clone
 from qloader.sources.git_repository import find_commit, open_repository
 from qloader.sources.names import bad_name_detail, is_safe_path, printable_name
-from qloader.sources.protocol import Item, Listing
+from qloader.sources.protocol import Item, Listing, only_since
 from qloader.sources.selection import Selection
 
 if TYPE_CHECKING:
@@ -142,6 +144,40 @@ class GitSource:
         root = self._root_tree(objects, commit)
         listing = Listing(revision=commit.decode())
         listing.items = self._items(_Walk(objects, root, self._selection, listing))
+        return listing
+
+    def changed_since(self, since: datetime) -> Listing:
+        """Lists what commits since a moment changed, as `git log --since` finds them.
+
+        A clone whose history does not reach back so far is listed whole.
+
+        Raises:
+            SourceError: As `list`.
+        """
+        commit = self._current()
+        shallow = self._need_repository().get_shallow()
+        changed = changed_since(self._open(), commit, since.timestamp(), shallow)
+        return self.list() if changed is None else self._only(changed, only_since(since))
+
+    def changed_after(self, revision: str) -> Listing:
+        """Lists what differs between a commit, branch or tag and the source's own commit.
+
+        Raises:
+            SourceError: There is no such commit, or as `list`.
+        """
+        commit = self._current()
+        objects = self._open()
+        earlier = find_commit(self.name, self._need_repository(), objects, revision)
+        changed = changed_between(objects, self._root_tree(objects, earlier), self._root_tree(objects, commit))
+        return self._only(changed, f"only what differs from commit {earlier.decode()[:12]} was listed")
+
+    def _only(self, changed: set[bytes], why: str) -> Listing:
+        """The part of a listing whose tokens, the ids of blobs, are among these; links follow what they lead to."""
+        listing = self.list()
+        listing.problems.append(why)
+        tokens = {sha.decode() for sha in changed}
+        items = listing.items
+        listing.items = (item for item in items if item.token in tokens)
         return listing
 
     def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:

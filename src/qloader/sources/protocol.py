@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from qloader.documents.document import Document, Skipped
 
@@ -104,5 +105,59 @@ class Source(Protocol):
 
         Raises:
             SourceError: The source itself is gone. A single document never raises: it is `Skipped`.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsChanges(Protocol):
+    """A source whose server can say what was changed since a moment. Optional."""
+
+    def changed_since(self, since: datetime) -> Listing:
+        """Lists what was changed since a moment, and a little before it. Never complete: it says nothing of deletes.
+
+        Args:
+            since: The moment, with an offset. The source brings it to its server's own clock.
+
+        Raises:
+            SourceError: The source cannot be listed at all.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsChangesAfter(Protocol):
+    """A source with revisions of the whole, which can compare two of them. Optional."""
+
+    def changed_after(self, revision: str) -> Listing:
+        """Lists what differs from an earlier revision. Never complete: it says nothing of deletes.
+
+        Args:
+            revision: The earlier one, as a person names it (git: a commit, branch or tag).
+
+        Raises:
+            SourceError: There is no such revision, or the source cannot be listed at all.
+        """
+        ...
+
+
+def only_since(moment: datetime) -> str:
+    """Why a listing of changes is not complete."""
+    text = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"only what was changed since {text} was listed"
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A source that can be looked at more cheaply, or more closely, than by listing it. Optional."""
+
+    def check(self) -> str:
+        """Looks whether the source can be read: credentials, and whether what is to be read exists.
+
+        Returns:
+            One line for people: what there is, how much of it, as whom it is read.
+
+        Raises:
+            SourceError: It cannot.
         """
         ...

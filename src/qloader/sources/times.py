@@ -11,3 +11,14 @@ def utc_time(seconds: float) -> str | None:
         return datetime.fromtimestamp(seconds // 1, UTC).isoformat()[:-6] + "Z"
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def http_time(header: str) -> str | None:
+    """A time as HTTP writes it, e.g. in `Last-Modified`, as ISO 8601 in UTC; None where it is none."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(header)
+    except (ValueError, TypeError):
+        return None
+    return utc_time((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -20,6 +20,7 @@ from qloader.errors import (
     StateError,
     StateOutdatedError,
 )
+from qloader.folders import make_private_folder
 from qloader.state.migrate import check_version, latest_version, migrate, schema_version
 
 APPLICATION_ID = 0x716C6F61
@@ -310,9 +311,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 def _create_file(path: Path, permissions: int) -> None:
     with translated(path):
-        missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(path.parent)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, permissions)
         os.fchmod(descriptor, permissions)
         os.close(descriptor)

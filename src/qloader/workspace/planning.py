@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from qloader.applying.preconditions import check_index, check_state
@@ -34,6 +35,7 @@ from qloader.render.progress import NoProgress, Progress
 from qloader.state.records import IntentRecord, SourceRecord, StateHeader
 from qloader.workspace.identities import is_stranger
 from qloader.workspace.settings import Settings
+from qloader.workspace.since import Since, list_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class PlanRequest:
         allow_deletes: Sources whose deletes pass the guards this once.
         destroy: Plan the removal of everything instead; only `guards.prevent_destroy` refuses it.
         refresh: Compare the index with the state first, and plan the repair of what drifted.
+        since: Look only at what was changed from there on; nothing is deleted then.
     """
 
     sources: tuple[str, ...] | None = None
@@ -54,6 +57,7 @@ class PlanRequest:
     refresh: bool = False
     allow_deletes: tuple[str, ...] = ()
     destroy: bool = False
+    since: Since | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,8 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
 
 def _caches(settings: Settings, request: PlanRequest) -> Iterator[Cache]:
     """The cache, then ever emptier ones: it may be damaged, or its disk full, and only speed is lost with it."""
-    if not request.destroy:
+    # With `since` the manifest holds only what was listed: an empty cache, so that the plan depends on no other.
+    if not request.destroy and request.since is None:
         if request.use_cache:
             yield Cache.open(settings.cache)
         yield Cache.open(settings.cache, fresh=True)
@@ -154,7 +159,7 @@ def _plan_with(
     path: Path,
     progress: Progress,
 ) -> PlanResult:
-    manifests, strangers = _take_snapshots(settings, names, known, cache, progress)
+    manifests, strangers = _take_snapshots(settings, request, names, known, cache, progress)
     removed = _removed(settings, request, known)
     scope = _scope(settings, manifests, removed, known)
     with contextlib.closing(ChangesFile()) as changes:
@@ -262,7 +267,12 @@ def _selected(settings: Settings, request: PlanRequest, known: Known) -> list[st
 
 
 def _take_snapshots(
-    settings: Settings, names: Sequence[str], known: Known, cache: Cache, progress: Progress
+    settings: Settings,
+    request: PlanRequest,
+    names: Sequence[str],
+    known: Known,
+    cache: Cache,
+    progress: Progress,
 ) -> tuple[list[Manifest], set[str]]:
     """The manifests of the sources, and which of these are another place than the one that was applied."""
     if not (set(names) < set(settings.config.sources)):
@@ -272,7 +282,10 @@ def _take_snapshots(
     for name in names:
         with progress.phase(f"snapshot {name}", None) as phase:
             source, reader = settings.open_source(name), settings.reader(name)
-            manifests.append(take_snapshot(source, cache, chunking, advance=phase.advance, reader=reader))
+            listing = None if request.since is None else partial(list_since, source, request.since)
+            manifests.append(
+                take_snapshot(source, cache, chunking, advance=phase.advance, reader=reader, listing=listing)
+            )
             if is_stranger(source, known.sources.get(name)):
                 strangers.add(name)
     return manifests, strangers

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from qloader.chunking.chunker import Chunker
     from qloader.embedding.protocol import Embedder
     from qloader.index.protocol import Guard, Index
-    from qloader.index.retrying import RetryPolicy
     from qloader.manifest.observing import Read
     from qloader.manifest.snapshot import Chunking
+    from qloader.retrying import RetryPolicy
     from qloader.sources.protocol import Source
     from qloader.state.store import StateStore
 
@@ -144,7 +144,7 @@ class Settings:
     @property
     def retries(self) -> RetryPolicy:
         """How often a request to a server is sent again."""
-        from qloader.index.retrying import RetryPolicy
+        from qloader.retrying import RetryPolicy
 
         batch = self.config.ingestion.batch
         return RetryPolicy(batch.retry_attempts, batch.retry_delay)
@@ -163,7 +163,7 @@ class Settings:
         """
         from qloader.index.open import open_index
         from qloader.index.protocol import allow
-        from qloader.index.retrying import NO_RETRIES
+        from qloader.retrying import NO_RETRIES
 
         index = self.config.index
         timeout = index.timeout if guard is None else min(index.timeout, self.config.ingestion.batch.timeout)
@@ -197,7 +197,7 @@ class Settings:
             from qloader.workspace.readers import ReaderSettings, count_readers, read_side_by_side
 
             count = count_readers(self.config.ingestion.parallel.max_workers, documents)
-            if not count:
+            if not count or not self.config.sources[name].is_local:
                 return None
             # Without its secrets: what a token opens was fetched when the source was listed.
             config = self.config.sources[name].model_dump(mode="json", exclude={"token"})

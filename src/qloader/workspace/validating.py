@@ -9,6 +9,7 @@ from functools import partial
 
 from qloader.applying.preconditions import check_index, check_state
 from qloader.errors import QloaderError
+from qloader.sources.protocol import Checks
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
 
@@ -43,6 +44,8 @@ def _try(what: str, look: Callable[[], str]) -> Check:
 
 def _list_source(settings: Settings, name: str) -> str:
     source = settings.open_source(name)
+    if isinstance(source, Checks):
+        return source.check()
     listing = source.list()
     count = sum(1 for _ in listing.items)
     text = f"{source.type}, {count:,} documents"

@@ -1,9 +1,10 @@
 """When a request to a server is sent again, and after how long.
 
-Any request may be sent twice: a write names its points, payloads and ids itself, so that doing it once more
-changes nothing, whatever became of the first. What may pass is tried again (no connection, one that broke,
-no answer in time, a server that is overloaded or failing: `server_errors.Failure.may_pass`), what will not
-pass by itself never is (a wrong key, a missing collection, a refused request).
+Only a request that may be sent twice is: sources only read, and a write to an index names its points, payloads and
+ids itself, so that doing it once more changes nothing, whatever became of the first. What may pass is tried again
+(no connection, one that broke, no answer in time, a server that is overloaded or failing: `Failure.may_pass` of
+`index/server_errors.py`, `PASSING` of `sources/http/client.py`), what will not pass by itself never is (a wrong key,
+a missing collection, a refused request).
 """
 
 from __future__ import annotations

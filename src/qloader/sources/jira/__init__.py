@@ -1,0 +1,1 @@
+"""The `jira` source: the issues of a site, Cloud or Data Center."""

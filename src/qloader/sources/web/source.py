@@ -1,0 +1,284 @@
+"""The `web` source: the pages below an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from qloader.documents.document import Document, Skipped
+from qloader.documents.hashing import fingerprint
+from qloader.errors import ConfigError, SourceError
+from qloader.retrying import RetryPolicy
+from qloader.sources.http.settings import HttpSettings
+from qloader.sources.protocol import Item, Listing
+from qloader.sources.web.addresses import Scope
+from qloader.sources.web.selecting import PageSelection
+from qloader.sources.web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from qloader.sources.http.client import HttpClient
+    from qloader.sources.web.discovery import Sitemap
+    from qloader.sources.web.listing import Pass
+    from qloader.sources.web.robots import Robots
+    from qloader.sources.web.store import PageStore
+
+OVERLAP = timedelta(days=1)
+"""How much earlier than asked `changed_since` looks: a sitemap may give days only, in whatever time zone."""
+
+
+class WebSource:
+    """Reads the pages of one site that lie below its start page."""
+
+    type = "web"
+
+    def __init__(
+        self,
+        name: str,
+        settings: WebSettings,
+        http: HttpSettings,
+        *,
+        auth: tuple[str, str] | str | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            name: The source's name.
+            settings: What is read.
+            http: How the server is spoken to.
+            auth: User and password, or a bearer token. Never shown.
+            policy: When requests are sent again, if not as `http` says.
+        """
+        self.name = name
+        self.settings = settings
+        self.scope = Scope(settings.url, frozenset(settings.query))
+        self._http = replace(http, max_bytes=settings.max_bytes)
+        self._auth = auth
+        self._policy = policy
+        self._store: PageStore | None = None
+
+    def identity(self) -> str:
+        """Host and path of the start page."""
+        return f"{self.scope.place}{self.scope.prefix}"
+
+    def confirms(self, identity: str) -> bool:
+        """Whether the start page is the one that is remembered."""
+        return identity == self.identity()
+
+    def selection(self) -> str:
+        """A fingerprint of all settings that decide which pages are documents, and how they are read."""
+        return self.settings.selection
+
+    def proof(self) -> None:
+        """None: a site has no token for all that is in it."""
+
+    def check(self) -> str:
+        """Looks at robots.txt, the sitemap and the start page.
+
+        Raises:
+            SourceError: The site cannot be read.
+        """
+        robots, client = self._enter(self._client(0.0))
+        with client:
+            sitemap = self._sitemap(client, robots)
+            if sitemap is not None:
+                if sitemap.failure is not None:
+                    raise sitemap.failure
+                return f"web, {self.scope.start}: the sitemap names {len(sitemap.pages):,} pages"
+            answer = client.get(self.scope.start)
+            if answer.status >= 400:
+                raise self._no_start(f"answers {answer.status}")
+            return f"web, {self.scope.start}: no sitemap, so links are followed from here"
+
+    def list(self) -> Listing:
+        """Asks for every page, on condition that it changed. A token is a hash of what a page says.
+
+        Raises:
+            SourceError: The site cannot be reached, or its start page cannot be read.
+            ConfigError: A pattern or selector is invalid.
+        """
+        listing = Listing()
+        listing.items = self._items(listing, None)
+        return listing
+
+    def changed_since(self, since: datetime) -> Listing:
+        """Asks for the pages that the sitemap dates after a moment, or does not date. Never complete.
+
+        Raises:
+            SourceError: As `list`.
+        """
+        listing = Listing()
+        listing.items = self._items(listing, since - OVERLAP)
+        return listing
+
+    def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:
+        """Reads pages as the last listing saw them; those that none saw, as they are now.
+
+        Raises:
+            SourceError: The server cannot be reached.
+        """
+        store = self._open_store()
+        client: HttpClient | None = None
+        try:
+            for document_id in ids:
+                document = store.document(document_id)
+                if document is None and client is None:
+                    robots, client = self._enter(self._client(0.0))
+                if document is not None:
+                    yield document
+                else:
+                    assert client is not None
+                    yield self._fetch_now(client, robots, document_id)
+        finally:
+            if client is not None:
+                client.close()
+
+    def close(self) -> None:
+        """Lets go of the file of what is known; it is opened again when it is needed."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _items(self, listing: Listing, since: datetime | None) -> Iterator[Item]:
+        from qloader.sources.web.content import BadSelectorError
+
+        try:
+            yield from self._pass(listing, since)
+        except BadSelectorError as error:
+            raise ConfigError(
+                f"sources.{self.name}: {str(error)!r} is no CSS selector.",
+                remedy="Selectors are written as in a style sheet, e.g. main or div.content.",
+            ) from error
+
+    def _pass(self, listing: Listing, since: datetime | None) -> Iterator[Item]:
+        robots, client = self._enter(self._client(0.0))
+        store = self._open_store()
+        with client, store.listing():
+            sitemap = self._sitemap(client, robots)
+            walk = self._walk(client, robots, listing, store, follow=sitemap is None)
+            if sitemap is None:
+                self._crawl(walk, client, robots)
+            else:
+                self._visit(walk, sitemap, listing, store, since)
+            if since is not None:
+                listing.problems.append(
+                    "only what the sitemap dates later than --since was looked at"
+                    if sitemap is not None
+                    else "the site has no sitemap with dates, so that every page was looked at"
+                )
+            yield from walk.finish(partial=since is not None)
+
+    def _crawl(self, walk: Pass, client: HttpClient, robots: Robots | None) -> None:
+        """Follows links from the start page, and then those of llms.txt."""
+        from qloader.sources.web.discovery import read_llms, without_copies
+
+        start = self.scope.start
+        if robots is not None and not robots.allows(start):
+            raise SourceError(
+                f"Source {self.name}: robots.txt disallows {start}.",
+                remedy="Ask the site's owner. If it is your own site, set robots: false in the source.",
+            )
+        first = walk.walk([start])
+        if first is not None and first.error is not None:
+            raise first.error
+        if first is not None and first.kind in ("gone", "failed"):
+            raise self._no_start("there is nothing (404)" if first.kind == "gone" else first.why)
+        if first is not None and first.url and self.scope.page(first.url) is None:
+            raise SourceError(
+                f"Source {self.name}: {start} leads to {first.url}, which does not lie below it.",
+                remedy=f"Set sources.{self.name}.url to where it leads.",
+            )
+        walk.walk(without_copies(self.scope, read_llms(self.scope, client, robots), walk.keys), depth=1)
+
+    def _visit(self, walk: Pass, sitemap: Sitemap, listing: Listing, store: PageStore, since: datetime | None) -> None:
+        """Asks for the pages of a sitemap."""
+        from qloader.sources.web.discovery import modified_since
+
+        pages = [url for url, _ in sitemap.pages.values()]
+        if since is not None:
+            pages = [url for _, url in modified_since(sitemap, since)]
+        if sitemap.failure is not None:
+            known = [url or self.scope.candidates(key)[0] for key, url in store.listed()]
+            if not known and not pages:
+                raise sitemap.failure
+            pages += known
+            listing.problems.append(
+                f"the sitemap could not be read, so that only known pages were looked at: {_why(sitemap.failure)}"
+            )
+        for address, why in sitemap.problems:
+            listing.problems.append(f"the sitemap {address} could not be read: {why}")
+        if sitemap.is_cut:
+            listing.problems.append(
+                f"max_pages was reached: the sitemap names more than {self.settings.max_pages:,} pages"
+            )
+        walk.walk(pages)
+
+    def _walk(
+        self, client: HttpClient, robots: Robots | None, listing: Listing, store: PageStore, *, follow: bool
+    ) -> Pass:
+        from qloader.sources.web.listing import Pass
+
+        return Pass(
+            self.settings,
+            self.scope,
+            self._selection,
+            client=client,
+            robots=robots,
+            store=store,
+            listing=listing,
+            follow=follow,
+        )
+
+    def _sitemap(self, client: HttpClient, robots: Robots | None) -> Sitemap | None:
+        from qloader.sources.web.discovery import find_sitemap
+
+        return find_sitemap(self.name, self.settings, self.scope, self._selection, client, robots)
+
+    @property
+    def _selection(self) -> PageSelection:
+        return PageSelection(self.settings.include, self.settings.exclude)
+
+    def _fetch_now(self, client: HttpClient, robots: Robots | None, document_id: str) -> Document | Skipped:
+        """A page that no listing here saw: another machine made the plan, or the cache was deleted."""
+        from qloader.sources.web.single import read_single
+
+        return read_single(client, robots, self.settings, self.scope, document_id)
+
+    def _enter(self, client: HttpClient) -> tuple[Robots | None, HttpClient]:
+        """Reads robots.txt; the client that comes back keeps to its `Crawl-delay`."""
+        if not self.settings.robots:
+            return None, client
+        from qloader.sources.web.robots import read_robots
+
+        robots = read_robots(client)
+        if robots.delay and not self.settings.rate_is_set:
+            client.close()
+            client = self._client(1 / robots.delay)
+        return robots, client
+
+    def _client(self, rate: float) -> HttpClient:
+        from qloader.sources.http.client import HttpClient
+
+        settings = replace(self._http, rate=rate) if rate else self._http
+        return HttpClient(self.scope.start, settings, auth=self._auth, what=f"sources.{self.name}", policy=self._policy)
+
+    def _open_store(self) -> PageStore:
+        if self._store is None:
+            from qloader.sources.web.store import PageStore
+
+            name = f"{urlsplit(self.scope.start).hostname}-{fingerprint([self.name, self.scope.start])}.db"
+            self._store = PageStore(self.settings.cache_dir / "web" / name.replace(":", "."), self.settings.extraction)
+        return self._store
+
+    def _no_start(self, why: str) -> SourceError:
+        return SourceError(
+            f"Source {self.name}: the start page {self.scope.start} cannot be read: {why}.",
+            remedy=f"Check sources.{self.name}.url in a browser. Nothing was changed.",
+        )
+
+
+def _why(error: Exception) -> str:
+    return str(error).partition(": ")[2] or str(error)

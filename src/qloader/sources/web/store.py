@@ -1,0 +1,252 @@
+"""What a source remembers of its pages: validators for conditional requests, and the documents that they vouch for.
+
+A file of SQLite's in the cache folder. It may be deleted at any time; then every page is asked for without condition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from qloader.documents.document import Document
+from qloader.errors import SourceError
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE known (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE page (
+    key      TEXT PRIMARY KEY,
+    url      TEXT NOT NULL,
+    etag     TEXT NOT NULL,
+    modified TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    target   TEXT NOT NULL,
+    token    TEXT NOT NULL,
+    document BLOB NOT NULL,
+    links    TEXT NOT NULL,
+    listed   INTEGER NOT NULL DEFAULT 0,
+    checked  INTEGER NOT NULL
+);
+"""
+_FORGET_AFTER = 7 * 86_400
+"""Seconds after which a page that no listing found again is forgotten. Not at once: another process may be at it."""
+
+_PAGES_A_COMMIT = 100
+
+DOCUMENT, ALIAS, SKIP = "document", "alias", "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one page.
+
+    Attributes:
+        key: Its id.
+        url: The address that answered.
+        etag: Its `ETag`, or empty.
+        modified: Its `Last-Modified`, or empty.
+        kind: `document`; `alias`, which leads to the page `target`; or `skip`, which is no document.
+        target: The id of the page that this is another address of; empty for a page of its own.
+        token: A document's change token. For a skip: the reason, or empty where it is not selected.
+        document: The document as JSON values. For a skip: `{"detail": …}`.
+        links: The pages that it links to.
+        listed: Whether it was a document of the last listing that reached it.
+    """
+
+    key: str
+    url: str
+    etag: str = ""
+    modified: str = ""
+    kind: str = DOCUMENT
+    target: str = ""
+    token: str = ""
+    document: dict[str, Any] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+    listed: bool = False
+
+    @property
+    def validators(self) -> dict[str, str]:
+        """The headers that make a request conditional."""
+        headers = {"if-none-match": self.etag, "if-modified-since": self.modified}
+        return {name: value for name, value in headers.items() if value}
+
+    def as_skip(self, reason: str, detail: str) -> Row:
+        """The same page as no document, for a reason of `SKIP_REASONS`."""
+        return replace(self, kind=SKIP, target="", token=reason, document={"detail": detail})
+
+
+class PageStore:
+    """The pages of one source. Used by one thread; other processes may have it open too."""
+
+    def __init__(self, path: Path, extraction: str) -> None:
+        """Opens the file, or makes it.
+
+        Args:
+            path: The file.
+            extraction: What decides how pages are read; pages that were read otherwise are forgotten.
+
+        Raises:
+            SourceError: It can neither be opened nor made.
+        """
+        self._path = path
+        self._extraction = extraction
+        try:
+            try:
+                self._connection = self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                path.unlink()  # damaged: only speed is lost
+                self._connection = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise SourceError(
+                f"What is known of the pages cannot be kept in {path.name}: {error}.",
+                remedy="Check the cache folder (QLOADER_HOME); it may be deleted at any time.",
+            ) from error
+        self._writes = 0
+
+    def row(self, key: str) -> Row | None:
+        """What is known of a page."""
+        found = self._connection.execute(
+            "SELECT key, url, etag, modified, kind, target, token, document, links, listed FROM page WHERE key = ?",
+            (key,),
+        ).fetchone()
+        if found is None:
+            return None
+        key, url, etag, modified, kind, target, token, document, links, listed = found
+        links = tuple(links.split("\n")) if links else ()
+        return Row(key, url, etag, modified, kind, target, token, orjson.loads(document), links, bool(listed))
+
+    def document(self, key: str) -> Document | None:
+        """The document of a page as it was read last."""
+        row = self.row(key)
+        return Document(**row.document) if row is not None and row.kind == DOCUMENT else None
+
+    def listed(self) -> Iterator[tuple[str, str]]:
+        """Id and address of all documents of the last listing."""
+        yield from self._connection.execute("SELECT key, url FROM page WHERE listed ORDER BY key")
+
+    @contextlib.contextmanager
+    def listing(self) -> Iterator[None]:
+        """Brackets one pass over the site. What it wrote stays, however it ends."""
+        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._connection.execute("DELETE FROM temp.seen")
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
+    def save(self, row: Row, *, counts: bool) -> None:
+        """Replaces what is known of a page.
+
+        Args:
+            row: What is known now.
+            counts: Whether it is one of those that this pass lists, if it is a document.
+        """
+        self._connection.execute(
+            "INSERT INTO page (key, url, etag, modified, kind, target, token, document, links, listed, checked) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+            "url = excluded.url, etag = excluded.etag, modified = excluded.modified, kind = excluded.kind, "
+            "target = excluded.target, token = excluded.token, document = excluded.document, "
+            "links = excluded.links, checked = excluded.checked",
+            (
+                row.key,
+                row.url,
+                row.etag,
+                row.modified,
+                row.kind,
+                row.target,
+                row.token,
+                orjson.dumps(row.document),
+                "\n".join(row.links),
+                row.listed,
+                int(time.time()),
+            ),
+        )
+        self._saw(row.key, counts=counts)
+
+    def keep(self, key: str, *, counts: bool) -> None:
+        """Notes that a page is as it was; `counts` as for `save`."""
+        self._connection.execute("UPDATE page SET checked = ? WHERE key = ?", (int(time.time()), key))
+        self._saw(key, counts=counts)
+
+    def forget(self, key: str) -> None:
+        """Drops a page that is gone."""
+        self._connection.execute("DELETE FROM page WHERE key = ?", (key,))
+
+    def finish(self, *, complete: bool, partial: bool = False) -> Iterator[tuple[str, str]]:
+        """Ends a pass; yields id and token of each document that it found, in the order of ids.
+
+        A page that names another as its canonical address is none, if that other one is a document itself.
+
+        Args:
+            complete: Whether what was not seen is gone.
+            partial: Whether only some pages were looked at, so that a canonical one need not be among them.
+        """
+        other = " OR t.listed" if partial else ""
+        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, token TEXT)")
+        self._connection.execute("DELETE FROM temp.found")
+        self._connection.execute(
+            "INSERT INTO temp.found SELECT p.key, p.token FROM page p JOIN temp.seen USING (key) "
+            f"WHERE p.kind = '{DOCUMENT}' AND NOT (p.target <> '' AND EXISTS (SELECT 1 FROM page t "
+            f"WHERE t.key = p.target AND t.kind = '{DOCUMENT}' AND t.target = '' "
+            f"AND (t.key IN (SELECT key FROM temp.seen){other})))"
+        )
+        self._connection.execute(
+            "UPDATE page SET listed = key IN (SELECT key FROM temp.found) "
+            "WHERE key IN (SELECT key FROM temp.seen) OR ?",
+            (complete,),
+        )
+        if complete:
+            self._connection.execute(
+                "DELETE FROM page WHERE key NOT IN (SELECT key FROM temp.seen) AND checked < ?",
+                (int(time.time()) - _FORGET_AFTER,),
+            )
+        self._connection.execute("COMMIT")
+        self._connection.execute("BEGIN")
+        yield from self._connection.execute("SELECT key, token FROM temp.found ORDER BY key")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+    def _saw(self, key: str, *, counts: bool) -> None:
+        if counts:
+            self._connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (key,))
+        self._writes += 1
+        if self._writes % _PAGES_A_COMMIT == 0:
+            self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN")
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                for table in ("known", "page"):
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+            found = connection.execute("SELECT value FROM known WHERE name = 'extraction'").fetchone()
+            if found is None or found[0] != self._extraction:
+                connection.execute("UPDATE page SET etag = '', modified = '', url = ''")
+                connection.execute("INSERT OR REPLACE INTO known VALUES ('extraction', ?)", (self._extraction,))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
