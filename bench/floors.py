@@ -304,5 +304,24 @@ def appends(path: str, size: str) -> None:
     print(statistics.median(times) * 1000)
 
 
+def requests(source: str, parallel: str) -> None:
+    """Sends the requests of a file again, so many at a time, by bare httpx; the answers are thrown away."""
+    import json
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    with open(source) as file:
+        site, user, token, sent = json.load(file)
+    with httpx.Client(auth=(user, token), timeout=30) as client, ThreadPoolExecutor(int(parallel)) as pool:
+
+        def send(request):
+            method, _, path = request[0].partition(" ")
+            headers = {"content-type": "application/json"} if request[1] else {}
+            client.request(method, site + path, content=request[1], headers=headers).raise_for_status()
+
+        list(pool.map(send, sent))
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import network
 from corpus import write_corpus
 from measure import Row, Run, in_turn, row, run_process
 
@@ -314,6 +315,10 @@ BENCHES: dict[str, tuple[Callable[[Path, int], Iterator[Row]], int]] = {
     "recovery": (recovery, 7_500),
     "a-million-points": (a_million_points, 14_200),
     "commits": (commits, 1_000_000),
+    "atlassian-requests": (network.atlassian_requests, 10_000),
+    "web-requests": (network.web_requests, 1_000),
+    "network-first-load": (network.first_load, 10_000),
+    "network-memory": (network.memory, 100_000),
 }
 
 

@@ -20,8 +20,10 @@ TAKES_A_MESSAGE = {
     "_TooLargeError": 0,
     "_add": 2,
     "_engine_errors": 0,
+    "_leave": 4,
     "_no_plan": 1,
     "_say": 0,
+    "_trouble.add": 0,
     "_wrong_vectors": 0,
     "os_errors": 0,
     "_Refusal": 1,
@@ -36,6 +38,7 @@ GIVES_A_MESSAGE = {
     "config/sources.py": {"_check_roots"},
     "index/server_errors.py": {"_reason"},
     "planning/guards.py": {"_refuse_deletes", "_refuse_updates", "check_guards"},
+    "sources/web/listing.py": {"_SOFT"},
     "state/database.py": {"_explain"},
     "workspace/planning.py": {"_warnings"},
 }

@@ -38,6 +38,10 @@ SPOKEN_FOR_OTHERS = {
     "index/server_errors.py:IndexUnavailableError": "_reason",
     "index/server_errors.py:RequestTooLargeError": "_reason",
     "planning/guards.py:_Refusal": "_refuse_deletes, _refuse_updates and check_guards",
+    "sources/web/discovery.py:append": "what read_sitemaps says of a part",
+    "sources/web/listing.py:_leave": "_SOFT",
+    "sources/web/listing.py:add": "_leave",
+    "sources/web/listing.py:append": "Trouble.add",
     "workspace/planning.py:PlanWarning": "_warnings",
     "workspace/readers.py:SourceError": "an error of a reader process, as it is",
 }

@@ -34,15 +34,18 @@ class Traffic:
 
     Attributes:
         requests: `METHOD path?query` of each request, in order.
+        payloads: What was sent with each request, in order.
         bodies: How many documents were sent with their text.
     """
 
     requests: list[str] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
     bodies: int = 0
 
     def clear(self) -> None:
         """Forgets all of it."""
         self.requests.clear()
+        self.payloads.clear()
         self.bodies = 0
 
     def to(self, pattern: str) -> list[str]:
@@ -127,6 +130,8 @@ class Site:
         query = scope["query_string"].decode()
         request = f"{scope['method']} {scope['path']}" + (f"?{query}" if query else "")
         self.traffic.requests.append(request)
+        self.traffic.payloads.append(b"")
+        receive = self._noting(receive, len(self.traffic.payloads) - 1)
         if self.latency:
             await asyncio.sleep(self.latency)
         striking = [fault for fault in self.faults if fault.strikes(request)]
@@ -143,6 +148,15 @@ class Site:
             await self._spoil(fault, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _noting(self, receive: Any, number: int) -> Any:
+        async def noting() -> Any:
+            message = await receive()
+            if number < len(self.traffic.payloads):
+                self.traffic.payloads[number] += message.get("body", b"")
+            return message
+
+        return noting
 
     def _knows(self, headers: dict[bytes, bytes]) -> bool:
         account, given = self.account, headers.get(b"authorization", b"").decode()

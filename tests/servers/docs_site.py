@@ -9,7 +9,7 @@ import contextlib
 import gzip
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import unquote
@@ -59,10 +59,12 @@ class DocsSite:
         sitemap: Whether there is one, and of which kind: `plain`, `index`, `gz`, or None.
         sitemap_at: Its path.
         sitemap_of: The paths it names, if not all.
+        part_size: How many pages a part of a sitemap names; half of all where None.
         dates: `lastmod` by path.
         robots: The text of robots.txt, or None.
         llms: The text of llms.txt, or None.
         redirects: Status and target by path.
+        after: What to do once when a path was answered.
         failing: Status by path, instead of the page.
         etags: Whether pages have an `ETag`.
         last_modified: The `Last-Modified` of all pages, if any.
@@ -76,7 +78,9 @@ class DocsSite:
         self.sitemap: str | None = "plain"
         self.sitemap_at = "/sitemap.xml"
         self.sitemap_of: list[str] | None = None
+        self.part_size: int | None = None
         self.dates: dict[str, str] = {}
+        self.after: dict[str, Callable[[], None]] = {}
         self.robots: str | None = None
         self.llms: str | None = None
         self.redirects: dict[str, tuple[int, str]] = {}
@@ -114,6 +118,8 @@ class DocsSite:
     def _answer(self, request: Request) -> Response:
         path = request.url.path
         response = self._respond(path, request)
+        if (then := self.after.pop(path, None)) is not None:
+            then()
         with self._lock:
             self.log.append(
                 Seen(path, request.url.query, dict(request.headers), response.status_code, len(response.body))
@@ -163,13 +169,17 @@ class DocsSite:
 
     def _sitemap(self, path: str) -> Response:
         paths = self.sitemap_of if self.sitemap_of is not None else list(self.pages)
+        size = self.part_size or max(1, (len(paths) + 1) // 2)
         if path == self.sitemap_at and self.sitemap in ("index", "gz"):
             suffix = ".gz" if self.sitemap == "gz" else ""
-            halves = "".join(f"<sitemap><loc>{self.base}/sitemap-{half}.xml{suffix}</loc></sitemap>" for half in (0, 1))
-            return Response(f"<sitemapindex>{halves}</sitemapindex>", media_type="application/xml")
+            parts = "".join(
+                f"<sitemap><loc>{self.base}/sitemap-{number}.xml{suffix}</loc></sitemap>"
+                for number in range(1, (len(paths) + size - 1) // size + 1)
+            )
+            return Response(f"<sitemapindex>{parts}</sitemapindex>", media_type="application/xml")
         if path.startswith("/sitemap-"):
-            half = int(path[9])
-            paths = paths[half::2]
+            number = int(path.removeprefix("/sitemap-").partition(".")[0]) - 1
+            paths = paths[number * size : (number + 1) * size]
         entries = "".join(
             f"<url><loc>{self.base}{escape(one)}</loc>"
             + (f"<lastmod>{self.dates[one]}</lastmod>" if one in self.dates else "")

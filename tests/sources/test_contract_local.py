@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from qloader.sources.files import FilesSettings, FilesSource
 from qloader.sources.git import GitSettings, GitSource
-from qloader.testing import Site, SourceContract, Unsupported
+from qloader.testing import Site, SourceContract
 from support.git_builder import Builder
+
+
+@contextlib.contextmanager
+def not_mounted(path):
+    """Tests may run as root, who may read everything; what is not there nobody can read."""
+    elsewhere = path.rename(path.with_name("elsewhere"))
+    yield
+    elsewhere.rename(path)
 
 
 class Folder(Site):
     def __init__(self, path):
         self.path = path
         self.names = {}
+        self.ahead = timedelta()
         path.mkdir()
 
     def open(self):
@@ -30,6 +41,9 @@ class Folder(Site):
         file = self.path / self.id_of(key)
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
+        if self.ahead:
+            modified = time.time() + self.ahead.total_seconds()
+            os.utime(file, (modified, modified))
 
     def delete(self, key):
         (self.path / self.id_of(key)).unlink()
@@ -51,7 +65,13 @@ class Folder(Site):
         return self.names[key]
 
     def denied(self):
-        raise Unsupported("tests may run as root, who may read everything")
+        return not_mounted(self.path)
+
+    @contextlib.contextmanager
+    def clock_ahead(self, by):
+        self.ahead = by
+        yield
+        self.ahead = timedelta()
 
 
 class Repository(Site):
@@ -59,7 +79,9 @@ class Repository(Site):
         self.builder = Builder(path)
         self.files = {}
         self.names = {}
-        self.builder.commit({})
+        # Commits say themselves when they were made; in the past there is room for those that come later.
+        self.clock = int(time.time()) - 100 * 86_400
+        self.builder.commit({}, at=self.clock)
 
     def open(self):
         settings = GitSettings(
@@ -71,7 +93,8 @@ class Repository(Site):
         return self.names.get(key, f"{key}.md")
 
     def commit(self):
-        self.builder.commit(self.files, at=int(time.time()))
+        self.clock += 60
+        self.builder.commit(self.files, at=self.clock)
 
     def write(self, key, text):
         self.write_many({key: text})
@@ -96,21 +119,20 @@ class Repository(Site):
         self.write(key, text)
         return self.names[key]
 
+    def denied(self):
+        return not_mounted(self.builder.path)
+
+    @contextlib.contextmanager
     def clock_ahead(self, by):
-        from contextlib import contextmanager
+        self.wait(by)
+        yield
+        self.wait(-by)
 
-        @contextmanager
-        def ahead():
-            commit, self.commit = (
-                self.commit,
-                lambda: self.builder.commit(self.files, at=int((datetime.now(UTC) + by).timestamp())),
-            )
-            try:
-                yield
-            finally:
-                self.commit = commit
+    def now(self):
+        return datetime.fromtimestamp(self.clock, UTC)
 
-        return ahead()
+    def wait(self, by):
+        self.clock += int(by.total_seconds())
 
 
 class TestFiles(SourceContract):

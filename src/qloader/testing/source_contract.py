@@ -8,8 +8,8 @@ folder has no pages) its `Site` says by raising `Unsupported`, with the reason; 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,12 +21,16 @@ from qloader.documents.document import SKIP_REASONS, Document, Skipped
 from qloader.documents.hashing import content_hash, metadata_hash
 from qloader.errors import SourceError
 from qloader.manifest.cache import Cache
+from qloader.manifest.manifest import Manifest
 from qloader.manifest.snapshot import Chunking, take_snapshot
-from qloader.sources.protocol import ListsChanges, Source
+from qloader.sources.protocol import Checks, ListsChanges, Source
 
 T = TypeVar("T")
+Hashes = tuple[bytes, bytes]
+"""Content hash and metadata hash of a document."""
 
 UNICODE = "Grüße, 日本語, עברית, 😀 und e\u0301"
+_WORDS = ("Grüße", "日本語", "עברית", "😀")
 
 
 class Unsupported(Exception):
@@ -39,7 +43,8 @@ class Site:
     Everything that raises `Unsupported` here may stay so where the place has no such thing.
 
     Attributes:
-        page_size: How many documents one page of a listing holds; None where a listing has no pages.
+        page_size: How many documents one page of a listing holds; None where a listing has no pages. A small one
+            keeps the suite fast.
     """
 
     page_size: int | None = None
@@ -82,24 +87,36 @@ class Site:
         raise Unsupported("nothing can be moved")
 
     def restore(self, key: str, text: str) -> None:
-        """Brings a deleted document back."""
+        """Brings a deleted document back, with the text that it had."""
         self.write(key, text)
 
     def breaks_on_page(self, number: int) -> AbstractContextManager[None]:
         """While it lasts, a listing fails on that page, counted from 1."""
         raise Unsupported("a listing has no pages")
 
-    def denied(self) -> AbstractContextManager[None]:
-        """While it lasts, the source may not be read."""
-        raise Unsupported("there are no permissions")
+    def repeats_across_pages(self) -> AbstractContextManager[None]:
+        """While it lasts, each page of a listing begins with the last document of the page before it."""
+        raise Unsupported("a listing has no pages")
 
     def while_paging(self, edit: Callable[[], None]) -> AbstractContextManager[None]:
         """While it lasts, `edit` is called once, when the first page of a listing was given out."""
         raise Unsupported("a listing has no pages")
 
+    def denied(self) -> AbstractContextManager[None]:
+        """While it lasts, the source may not be read."""
+        raise Unsupported("there are no permissions")
+
     def clock_ahead(self, by: timedelta) -> AbstractContextManager[None]:
         """While it lasts, the place's clock is ahead of this machine's."""
         raise Unsupported("it has this machine's clock")
+
+    def now(self) -> datetime:
+        """What the place's clock says, with an offset."""
+        return datetime.now(UTC)
+
+    def wait(self, by: timedelta) -> None:
+        """Lets time pass at the place, so that all that was written until now is that much older."""
+        raise Unsupported("its clock cannot be moved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +135,9 @@ class Seen:
     skipped: dict[str, str]
     complete: bool
 
-    def hashes(self, document_id: str) -> tuple[bytes, bytes]:
+    def hashes(self, document_id: str) -> Hashes:
         """Content hash and metadata hash of a document."""
-        document = self.documents[document_id]
-        return content_hash(document.text), metadata_hash(document.title, document.uri, document.metadata)
+        return _hashes(self.documents[document_id])
 
 
 def look(source: Source) -> Seen:
@@ -139,6 +155,35 @@ def look(source: Source) -> Seen:
         else:
             documents[wanted] = result
     return Seen(tokens, documents, skipped, listing.complete)
+
+
+class Plans:
+    """Snapshots of a site, one after the other, with one cache: what the plans of a user would see."""
+
+    def __init__(self, site: Site, cache: Cache) -> None:
+        self._site = site
+        self._cache = cache
+        self.manifest: Manifest | None = None
+        self.read = 0
+
+    def take(self) -> dict[str, Hashes]:
+        """Takes a snapshot; the hashes of its documents by id."""
+        self.read = 0
+        source = self._site.open()
+        chunking = Chunking("contract", lambda: lambda document: [document.text])
+        self.manifest = take_snapshot(source, self._cache, chunking, advance=self._count)
+        rows = self._cache.connection.execute(
+            "SELECT id, content, metadata FROM entry WHERE source = ? AND content IS NOT NULL", (source.name,)
+        )
+        return {document_id: (content, metadata) for document_id, content, metadata in rows}
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last one was complete, so that a plan would delete what is missing from it."""
+        return self.manifest is not None and self.manifest.complete
+
+    def _count(self, documents: int) -> None:
+        self.read += documents
 
 
 class SourceContract:
@@ -159,7 +204,10 @@ class SourceContract:
 
     def test_what_is_created_is_listed_and_read(self, site: Site) -> None:
         site.write("one", "The first text.")
-        seen = look(site.open())
+        source = site.open()
+        assert source.name
+        assert source.type
+        seen = look(source)
         assert list(seen.documents) == [site.id_of("one")]
         document = seen.documents[site.id_of("one")]
         assert "The first text." in document.text
@@ -172,13 +220,24 @@ class SourceContract:
 
     def test_two_looks_at_the_same_are_equal(self, site: Site) -> None:
         site.write_many({f"doc-{n}": f"Text number {n}." for n in range(5)})
-        first, second = look(site.open()), look(site.open())
-        assert first.documents == second.documents
-        for document_id, token in first.tokens.items():
-            assert token in ("", second.tokens[document_id]) or second.tokens[document_id] == ""
+        source = site.open()
+        first, again, anew = look(source), look(source), look(site.open())
+        assert first.documents == again.documents == anew.documents
+        for seen in (again, anew):
+            assert seen.tokens.keys() == first.tokens.keys()
+            assert all(_may_be_same(first.tokens[one], seen.tokens[one]) for one in first.tokens)
         assert site.open().selection() == site.open().selection()
         assert site.open().identity() == site.open().identity()
         assert site.open().confirms(site.open().identity())
+
+    def test_who_has_the_ids_alone_reads_the_same(self, site: Site) -> None:
+        """An apply fetches what a plan listed, often in another process."""
+        site.write_many({f"doc-{n}": f"Text number {n}." for n in range(3)})
+        listing = site.open().list()
+        ids = sorted((item.id for item in listing.items), reverse=True)
+        seen = look(site.open())
+        found = list(site.open().fetch(iter(ids), revision=listing.revision))
+        assert found == [seen.documents[one] for one in ids]
 
     def test_an_update_changes_one_token_and_the_content(self, site: Site) -> None:
         site.write_many({"one": "The first text.", "two": "The second text."})
@@ -188,6 +247,7 @@ class SourceContract:
         one, two = site.id_of("one"), site.id_of("two")
         assert _differ(before.tokens[one], after.tokens[one])
         assert before.hashes(one)[0] != after.hashes(one)[0]
+        assert _may_be_same(before.tokens[two], after.tokens[two])
         assert before.hashes(two) == after.hashes(two)
 
     def test_a_new_title_costs_no_embedding(self, site: Site) -> None:
@@ -216,13 +276,12 @@ class SourceContract:
         before, old = look(site.open()), site.id_of("one")
         new = _try(lambda: site.move("one"))
         after = look(site.open())
-        assert len(after.documents) == 2
+        assert after.documents.keys() == {new, site.id_of("two")}
+        assert after.complete
         assert before.hashes(old)[0] == after.hashes(new)[0]
         if new == old:
             assert before.hashes(old)[1] != after.hashes(old)[1]
             assert _differ(before.tokens[old], after.tokens[old])
-        else:
-            assert old not in after.tokens
 
     def test_a_deleted_document_is_gone_from_a_complete_listing(self, site: Site) -> None:
         site.write_many({"one": "The first text.", "two": "The second text."})
@@ -242,7 +301,34 @@ class SourceContract:
         look(site.open())
         site.restore("one", "The first text.")
         after = look(site.open())
+        assert after.documents.keys() == {site.id_of("one"), site.id_of("two")}
         assert after.hashes(site.id_of("one"))[0] == before.hashes(old)[0]
+        assert after.complete
+
+    def test_another_document_in_the_place_of_a_deleted_one_is_read(self, site: Site) -> None:
+        site.write_many({"one": "The first text.", "two": "The second text."})
+        before, old = look(site.open()), site.id_of("one")
+        site.delete("one")
+        site.write("one", "Another text.")
+        after, new = look(site.open()), site.id_of("one")
+        assert "Another text." in after.documents[new].text
+        if new == old:
+            assert _differ(before.tokens[old], after.tokens[new])
+        else:
+            assert old not in after.tokens
+
+    def test_a_proof_does_not_outlive_a_change(self, site: Site) -> None:
+        site.write_many({"one": "The first text.", "two": "The second text."})
+        proofs = [site.open().proof()]
+        for change in (
+            lambda: site.write("one", "The first text, edited."),
+            lambda: site.write("three", "The third text."),
+            lambda: site.delete("two"),
+        ):
+            change()
+            proofs.append(site.open().proof())
+        known = [proof for proof in proofs if proof is not None]
+        assert len(set(known)) == len(known)
 
     @pytest.mark.parametrize("more", [-1, 0, 1])
     def test_a_page_that_is_exactly_full_is_not_the_end(self, site: Site, more: int) -> None:
@@ -250,29 +336,53 @@ class SourceContract:
         site.write_many({f"doc-{n}": f"Text {n}." for n in range(count)})
         listing = site.open().list()
         ids = [item.id for item in listing.items]
-        assert len(set(ids)) == count
+        assert set(ids) == {site.id_of(f"doc-{n}") for n in range(count)}
         assert listing.complete
 
-    def test_what_shifts_while_it_is_paged_is_neither_lost_nor_doubled(self, site: Site) -> None:
-        size = _pages(site)
-        site.write_many({f"doc-{n:03}": f"Text {n}." for n in range(size * 3)})
-        look(site.open())
-        with _try(lambda: site.while_paging(lambda: site.write("aaa", "One more."))):
-            documents = self._manifest(site)
-        missing = {site.id_of(f"doc-{n:03}") for n in range(size * 3)} - documents.keys()
-        assert not missing
+    def test_a_document_on_two_pages_is_one(self, site: Site) -> None:
+        keys = self._fill(site, 3)
+        with _try(site.repeats_across_pages), _plans(site) as plans:
+            found = plans.take()
+            assert found.keys() == {site.id_of(key) for key in keys}
+            assert plans.complete
+
+    def test_what_is_created_while_it_is_paged_hides_and_doubles_nothing(self, site: Site) -> None:
+        keys = self._fill(site, 3)
+        with _plans(site) as plans:
+            with _while_paging(site, lambda: site.write("aaa", "One more.")):
+                found = plans.take()
+            assert {site.id_of(key) for key in keys} <= found.keys()
+            assert plans.take().keys() == {site.id_of(key) for key in ("aaa", *keys)}
+            assert plans.complete
 
     def test_what_is_deleted_while_it_is_paged_hides_nothing_else(self, site: Site) -> None:
-        size = _pages(site)
-        site.write_many({f"doc-{n:03}": f"Text {n}." for n in range(size * 3)})
-        gone = site.id_of("doc-000")
-        with _try(lambda: site.while_paging(lambda: site.delete("doc-000"))):
-            listing = site.open().list()
-            ids = {item.id for item in listing.items}
-        kept = {site.id_of(f"doc-{n:03}") for n in range(1, size * 3)}
-        # Either all others are there, or the listing says that it may have lost some.
-        assert kept - ids == set() or not listing.complete
-        assert gone not in ids or listing.complete
+        keys = self._fill(site, 3)
+        first, *others = keys
+        gone = site.id_of(first)
+        with _plans(site) as plans:
+            plans.take()
+            with _while_paging(site, lambda: site.delete(first)):
+                found = plans.take()
+            kept = {site.id_of(key) for key in others}
+            # Either all others are there, or the listing says that it may have lost some.
+            assert kept <= found.keys() or not plans.complete
+            assert plans.take().keys() == kept
+            assert gone not in kept
+            assert plans.complete
+
+    @pytest.mark.parametrize("which", [0, -1], ids=["the first", "the last"])
+    def test_what_is_edited_while_it_is_paged_is_read_by_the_next_plan_at_the_latest(
+        self, site: Site, which: int
+    ) -> None:
+        key = self._fill(site, 3)[which]
+        with _plans(site) as plans:
+            with _while_paging(site, lambda: site.write(key, "Edited meanwhile.")):
+                plans.take()
+            found = plans.take()
+            assert plans.complete
+        seen = look(site.open())
+        assert "Edited meanwhile." in seen.documents[site.id_of(key)].text
+        assert found == {one: seen.hashes(one) for one in seen.documents}
 
     def test_an_item_that_goes_between_list_and_fetch_is_skipped_alone(self, site: Site) -> None:
         site.write_many({"one": "The first text.", "two": "The second text."})
@@ -282,57 +392,112 @@ class SourceContract:
         one = site.id_of("one")
         site.delete("one")
         found = {result.id: result for result in source.fetch(iter(ids), revision=listing.revision)}
+        assert found.keys() == set(ids)
         assert isinstance(found[site.id_of("two")], Document)
         gone = found[one]
         # A commit still has it: then it is read as it was planned.
         assert isinstance(gone, Document) or gone.reason == "vanished"
 
-    def test_an_id_that_never_was_is_skipped(self, site: Site) -> None:
+    @pytest.mark.parametrize("wrong", ["99999999", "no-such-thing", "../one", 'a "quoted" one', "日本語", "a/b/c"])
+    def test_an_id_that_never_was_is_skipped_alone(self, site: Site, wrong: str) -> None:
         site.write("one", "The text.")
         source = site.open()
         list(source.list().items)
-        (result,) = source.fetch(iter(["99999999"]))
+        before, result, after = source.fetch(iter([site.id_of("one"), wrong, site.id_of("one")]))
         assert isinstance(result, Skipped)
-        assert result.id == "99999999"
+        assert result.id == wrong
+        assert result.reason in SKIP_REASONS
+        assert isinstance(before, Document)
+        assert before == after
 
     def test_a_listing_that_breaks_is_not_complete(self, site: Site) -> None:
-        size = _pages(site)
-        site.write_many({f"doc-{n:03}": f"Text {n}." for n in range(size * 4)})
-        whole = {item.id for item in site.open().list().items}
-        with _try(lambda: site.breaks_on_page(3)):
-            listing = site.open().list()
-            part = {item.id for item in listing.items}
-        assert part < whole
-        assert not listing.complete
-        assert listing.problems[0]
+        keys = self._fill(site, 4)
+        whole = {site.id_of(key) for key in keys}
+        with _plans(site) as plans:
+            before = plans.take()
+            assert before.keys() == whole
+            with _try(lambda: site.breaks_on_page(3)):
+                listing = site.open().list()
+                part = {item.id for item in listing.items}
+                found = plans.take()
+            assert part < whole
+            assert not listing.complete
+            assert listing.problems[0]
+            assert not plans.complete
+            assert found.items() <= before.items()
+            assert plans.take() == before
+            assert plans.complete
 
     def test_without_permission_nothing_counts_as_deleted(self, site: Site) -> None:
         site.write("one", "The text.")
+        before, identity = look(site.open()), site.open().identity()
         with _try(site.denied):
+            source = site.open()
+            # Plans and applies ask for these too: that nobody answers is no error there.
+            assert source.identity() in (identity, "")
+            assert source.confirms(identity)
+            if isinstance(source, Checks):
+                with pytest.raises(SourceError) as caught:
+                    source.check()
+                assert caught.value.remedy
             try:
-                listing = site.open().list()
-                left = list(listing.items)
+                listing = source.list()
+                list(listing.items)
             except SourceError as error:
-                assert error.remedy  # noqa: PT017 - what was listed before matters too
-                return
-        assert left
-        assert not listing.complete
+                assert error.remedy
+            else:
+                assert not listing.complete
+        assert look(site.open()) == before
+
+    def test_a_check_says_in_one_line_what_there_is(self, site: Site) -> None:
+        site.write("one", "The text.")
+        source = site.open()
+        if not isinstance(source, Checks):
+            pytest.skip("the source is checked by listing it")
+        line = source.check()
+        assert line
+        assert len(line.splitlines()) == 1
 
     def test_any_text_comes_through(self, site: Site) -> None:
         site.write("one", UNICODE)
         seen = look(site.open())
         (document,) = seen.documents.values()
-        for word in ("Grüße", "日本語", "עברית", "😀"):
+        for word in _WORDS:
             assert word in document.text
 
+    def test_any_title_comes_through(self, site: Site) -> None:
+        site.write("one", "The text.")
+        _try(lambda: site.retitle("one", UNICODE))
+        seen = look(site.open())
+        (document,) = seen.documents.values()
+        for word in _WORDS:
+            assert word in document.title
+
     def test_changes_since_a_moment_hold_what_changed_and_are_not_complete(self, site: Site) -> None:
-        site.write("one", "The first text.")
+        site.write_many({"one": "The first text.", "two": "The second text."})
         source = site.open()
         if not isinstance(source, ListsChanges):
             pytest.skip("the source cannot tell what changed")
-        listing = source.changed_since(datetime.now(UTC) - timedelta(hours=1))
-        assert site.id_of("one") in {item.id for item in listing.items}
+        listing = source.changed_since(site.now() - timedelta(hours=1))
+        assert {item.id for item in listing.items} == {site.id_of("one"), site.id_of("two")}
         assert not listing.complete
+        assert listing.problems[0]
+
+    def test_changes_since_a_moment_leave_out_what_is_older(self, site: Site) -> None:
+        site.write_many({"old": "An old text.", "edited": "A text.", "deleted": "Another text."})
+        source = site.open()
+        if not isinstance(source, ListsChanges):
+            pytest.skip("the source cannot tell what changed")
+        _try(lambda: site.wait(timedelta(days=30)))
+        site.write("edited", "A text, edited.")
+        site.write("new", "A new text.")
+        site.delete("deleted")
+        listing = source.changed_since(site.now() - timedelta(hours=1))
+        found = {item.id: item.token for item in listing.items}
+        assert found.keys() - {site.id_of("deleted")} == {site.id_of("edited"), site.id_of("new")}
+        assert not listing.complete
+        whole = {item.id: item.token for item in site.open().list().items}
+        assert all(_may_be_same(token, whole[one]) for one, token in found.items())
 
     def test_a_clock_that_is_ahead_loses_no_change(self, site: Site) -> None:
         site.write("one", "The first text.")
@@ -348,35 +513,65 @@ class SourceContract:
         assert _differ(after.tokens[one], last.tokens[one])
 
     def test_many_documents_are_listed_once_each(self, site: Site) -> None:
-        site.write_many({f"doc-{n:05}": f"Text {n}." for n in range(self.many)})
+        keys = [f"doc-{n:05}" for n in range(self.many)]
+        site.write_many({key: f"Text of {key}." for key in keys})
         listing = site.open().list()
         ids = [item.id for item in listing.items]
-        assert len(set(ids)) == self.many
+        assert len(ids) == self.many
+        assert set(ids) == {site.id_of(key) for key in keys}
         assert listing.complete
 
     def test_an_unchanged_source_is_not_read_again(self, site: Site) -> None:
         site.write_many({f"doc-{n}": f"Text {n}." for n in range(4)})
-        source = site.open()
-        tokens = {item.id: item.token for item in source.list().items}
-        again = {item.id: item.token for item in site.open().list().items}
-        trusted = {document_id: token for document_id, token in tokens.items() if token}
-        assert all(again[document_id] in (token, "") for document_id, token in trusted.items())
+        with _plans(site) as plans:
+            first = plans.take()
+            assert plans.read == 4
+            untrusted = sum(1 for item in site.open().list().items if not item.token)
+            assert plans.take() == first
+            assert plans.read <= untrusted
+            site.write("doc-2", "Edited.")
+            assert plans.take() != first
+            assert plans.read >= 1
 
-    def _manifest(self, site: Site) -> dict[str, bytes]:
-        """The documents of a snapshot by id, as a plan would see them."""
-        chunking = Chunking("contract", lambda: lambda document: [document.text])
-        with tempfile.TemporaryDirectory() as folder, Cache.open(Path(folder) / "cache.db") as cache:
-            source = site.open()
-            take_snapshot(source, cache, chunking)
-            rows = cache.connection.execute(
-                "SELECT id, content FROM entry WHERE source = ? AND content IS NOT NULL", (source.name,)
-            )
-            return dict(rows.fetchall())
+    def _fill(self, site: Site, pages: int) -> list[str]:
+        """Fills so many pages of a listing; the keys."""
+        keys = [f"doc-{n:03}" for n in range(_pages(site) * pages)]
+        site.write_many({key: f"Text of {key}." for key in keys})
+        return keys
+
+
+@contextmanager
+def _plans(site: Site) -> Iterator[Plans]:
+    with tempfile.TemporaryDirectory() as folder, Cache.open(Path(folder) / "cache.db") as cache:
+        yield Plans(site, cache)
+
+
+@contextmanager
+def _while_paging(site: Site, edit: Callable[[], None]) -> Iterator[None]:
+    """As `Site.while_paging`, and makes sure that it happened."""
+    done: list[bool] = []
+
+    def do() -> None:
+        edit()
+        done.append(True)
+
+    with _try(lambda: site.while_paging(do)):
+        yield
+    assert done, "the listing had but one page, so that nothing was changed meanwhile"
+
+
+def _hashes(document: Document) -> Hashes:
+    return content_hash(document.text), metadata_hash(document.title, document.uri, document.metadata)
 
 
 def _differ(one: str, other: str) -> bool:
     """Whether two tokens tell of a change; an empty one promises nothing, so that it does."""
     return one != other or not one
+
+
+def _may_be_same(one: str, other: str) -> bool:
+    """Whether two tokens tell of no change; an empty one promises nothing."""
+    return one == other or not one or not other
 
 
 def _pages(site: Site) -> int:

@@ -181,7 +181,7 @@ class Transport(httpx.BaseTransport):
     def __init__(self, ssl_context: Callable[[], ssl.SSLContext], connections: int) -> None:
         self._ssl_context = ssl_context
         self._connections = connections
-        self._pools: dict[str, httpcore.ConnectionPool] = {}
+        self._pools: dict[tuple[str, bool], httpcore.ConnectionPool] = {}
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -212,14 +212,16 @@ class Transport(httpx.BaseTransport):
 
     def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
         proxy = proxy_for(str(url.scheme), url.host, url.port) or ""
+        is_secure = "https" in (url.scheme, proxy.partition(":")[0])
         with self._lock:
-            if proxy not in self._pools:
-                self._pools[proxy] = self._open_pool(proxy)
-            return self._pools[proxy]
+            if (proxy, is_secure) not in self._pools:
+                self._pools[proxy, is_secure] = self._open_pool(proxy, is_secure=is_secure)
+            return self._pools[proxy, is_secure]
 
-    def _open_pool(self, proxy: str) -> httpcore.ConnectionPool:
+    def _open_pool(self, proxy: str, *, is_secure: bool) -> httpcore.ConnectionPool:
         options: dict[str, Any] = {
-            "ssl_context": self._ssl_context(),
+            # Reading the certificates takes as long as many requests.
+            "ssl_context": self._ssl_context() if is_secure else None,
             "max_connections": self._connections,
             "max_keepalive_connections": self._connections,
             "keepalive_expiry": _KEEP_SECONDS,

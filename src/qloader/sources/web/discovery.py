@@ -34,6 +34,7 @@ class Sitemap:
     Attributes:
         names: Pages of this source that it names, selected or not; counted up to `FEWEST`.
         pages: Addresses in their normal form, by id, with the date that the sitemap gives.
+        exists: Whether there is one at all.
         is_cut: Whether there were more than are allowed.
         problems: What could not be read: the address and the reason.
         failure: Why nothing could be read, though there is a sitemap.
@@ -41,6 +42,7 @@ class Sitemap:
 
     names: set[str] = field(default_factory=set)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
+    exists: bool = False
     is_cut: bool = False
     problems: list[tuple[str, str]] = field(default_factory=list)
     failure: RequestError | None = None
@@ -64,13 +66,13 @@ def find_sitemap(
         found = _read_all(settings, scope, selection, client, addresses)
         if found.failure is not None or found.problems or len(found.names) >= FEWEST:
             return found
-        if found.names and settings.discovery == "sitemap":
+        if found.exists and (settings.discovery == "sitemap" or settings.sitemaps):
             return found
         if settings.sitemaps:
             break
     if settings.discovery == "sitemap" or settings.sitemaps:
         raise SourceError(
-            f"Source {name}: no sitemap of {scope.start} names a page below it.",
+            f"Source {name}: there is no sitemap for {scope.start}.",
             remedy=f"Name it in sources.{name}.sitemaps, or set sources.{name}.discovery: crawl to follow links.",
         )
     return None
@@ -103,6 +105,7 @@ def _read_all(
             continue
         except RequestError as error:
             found.failure = error
+        found.exists = True
     return found
 
 

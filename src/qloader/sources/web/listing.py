@@ -88,7 +88,7 @@ class Pass:
         self._next: list[Job] = []
         self._bytes = 0
         self._failures = 0
-        self._stopped = ""
+        self._is_over = False
         self._too_deep = False
         self._is_full = False
 
@@ -106,7 +106,7 @@ class Pass:
         for page in pages:
             self._add(page, depth)
         first = None
-        while self._next and not self._stopped:
+        while self._next and not self._is_over:
             level, self._next = self._next, []
             jobs = (replace(job, row=self._store.row(job.key)) for job in level)
             with closing(self._client.map(lambda job: ask(self._client, self._settings, job), jobs)) as outcomes:
@@ -127,8 +127,6 @@ class Pass:
             self._listing.problems.append(
                 f"max_pages was reached: pages beyond {self._settings.max_pages:,} were left out"
             )
-        if self._stopped:
-            self._listing.problems.append(self._stopped)
         complete = self._listing.complete and not partial
         for key, token in self._store.finish(complete=complete, partial=partial):
             yield Item(key, token)
@@ -157,7 +155,8 @@ class Pass:
         self._bytes += outcome.size
         if self._bytes > self._settings.max_total_bytes:
             size = human_size(self._settings.max_total_bytes)
-            self._stopped = f"max_total_bytes was reached: what comes after {size} was left out"
+            self._listing.problems.append(f"max_total_bytes was reached: what comes after {size} was left out")
+            self._is_over = True
         was_listed = job.row is not None and job.row.listed
         match outcome.kind:
             case "unchanged":
@@ -180,9 +179,9 @@ class Pass:
             case "failed":
                 self._trouble.add("could not be read", f"{job.key}, {outcome.why}")
                 if self._failures >= FAILURES_IN_A_ROW:
-                    self._stopped = f"the server stopped answering: after {self._failures} failures in a row no more"
-                    self._stopped += " pages were asked for"
-        return bool(self._stopped)
+                    self._listing.problems.append("the server stopped answering: no more pages were asked for")
+                    self._is_over = True
+        return self._is_over
 
     def _take_unchanged(self, outcome: Outcome) -> None:
         row, depth = outcome.job.row, outcome.job.depth

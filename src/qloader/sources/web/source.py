@@ -13,7 +13,7 @@ from qloader.documents.hashing import fingerprint
 from qloader.errors import ConfigError, SourceError
 from qloader.retrying import RetryPolicy
 from qloader.sources.http.settings import HttpSettings
-from qloader.sources.protocol import Item, Listing
+from qloader.sources.protocol import Item, Listing, only_since
 from qloader.sources.web.addresses import Scope
 from qloader.sources.web.selecting import PageSelection
 from qloader.sources.web.settings import WebSettings
@@ -111,7 +111,7 @@ class WebSource:
             SourceError: As `list`.
         """
         listing = Listing()
-        listing.items = self._items(listing, since - OVERLAP)
+        listing.items = self._items(listing, since)
         return listing
 
     def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:
@@ -164,11 +164,10 @@ class WebSource:
             else:
                 self._visit(walk, sitemap, listing, store, since)
             if since is not None:
-                listing.problems.append(
-                    "only what the sitemap dates later than --since was looked at"
-                    if sitemap is not None
-                    else "the site has no sitemap with dates, so that every page was looked at"
-                )
+                if sitemap is None:
+                    listing.problems.append("the site has no sitemap with dates, so that every page was looked at")
+                else:
+                    listing.problems.append(only_since(since))
             yield from walk.finish(partial=since is not None)
 
     def _crawl(self, walk: Pass, client: HttpClient, robots: Robots | None) -> None:
@@ -195,12 +194,15 @@ class WebSource:
 
     def _visit(self, walk: Pass, sitemap: Sitemap, listing: Listing, store: PageStore, since: datetime | None) -> None:
         """Asks for the pages of a sitemap."""
+        from qloader.sources.http.errors import CredentialsError, PermissionDeniedError
         from qloader.sources.web.discovery import modified_since
 
         pages = [url for url, _ in sitemap.pages.values()]
         if since is not None:
-            pages = [url for _, url in modified_since(sitemap, since)]
+            pages = [url for _, url in modified_since(sitemap, since - OVERLAP)]
         if sitemap.failure is not None:
+            if isinstance(sitemap.failure, CredentialsError | PermissionDeniedError):
+                raise sitemap.failure
             known = [url or self.scope.candidates(key)[0] for key, url in store.listed()]
             if not known and not pages:
                 raise sitemap.failure
