@@ -34,6 +34,9 @@ BEGIN, END = "<!-- broken promises: begin -->", "<!-- broken promises: end -->"
 LIMIT = 900
 """Seconds for the tests of one mutation, at most."""
 
+WHOLE_LIMIT = 3600
+"""The same for all of them together, in the copy that is whole."""
+
 _FAULT = re.compile(r"AssertionError: (.+? at .+?#\d+, then \w+):")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+\.py::.+?)(?: - .*)?$", re.MULTILINE)
 
@@ -69,7 +72,9 @@ def copy_of(tree: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def run_tests(tree: Path, tests: Sequence[str], *options: str, faults_at: str = "") -> subprocess.CompletedProcess[str]:
+def run_tests(
+    tree: Path, tests: Sequence[str], *options: str, faults_at: str = "", limit: int = LIMIT
+) -> subprocess.CompletedProcess[str]:
     """Runs tests of a copy, on the code of that copy; also what they start as processes imports it."""
     env = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "300"}
     env["QLOADER_FAULTS_AT"] = faults_at
@@ -92,7 +97,7 @@ def run_tests(tree: Path, tests: Sequence[str], *options: str, faults_at: str = 
         "no:randomly",
     ]
     return subprocess.run(
-        [*command, *options, *tests], cwd=tree, env=env, capture_output=True, text=True, timeout=LIMIT
+        [*command, *options, *tests], cwd=tree, env=env, capture_output=True, text=True, timeout=limit
     )
 
 
@@ -123,7 +128,10 @@ def check_whole(tree: Path, mutations: Sequence[Mutation]) -> str:
     """Runs all tests of these mutations on a whole copy; what they said where they fail, else nothing."""
     tests = list(dict.fromkeys(test for mutation in mutations for test in mutation.tests))
     with copy_of(tree) as copy:
-        done = run_tests(copy, tests)
+        try:
+            done = run_tests(copy, tests, limit=WHOLE_LIMIT)
+        except subprocess.TimeoutExpired:
+            return f"they did not end in {WHOLE_LIMIT} s"
     said = f"{done.stdout[-6000:]}{done.stderr[-1000:]}\n(pytest ended with {done.returncode})"
     return "" if done.returncode == 0 else said
 

@@ -60,6 +60,7 @@ class DocsSite:
         sitemap_at: Its path.
         sitemap_of: The paths it names, if not all.
         part_size: How many pages a part of a sitemap names; half of all where None.
+        overlap: How many pages of the part before a part names again.
         dates: `lastmod` by path.
         robots: The text of robots.txt, or None.
         llms: The text of llms.txt, or None.
@@ -70,15 +71,25 @@ class DocsSite:
         last_modified: The `Last-Modified` of all pages, if any.
         build: Stands in every page's footer and script names, so that another build has other ETags.
         menu: Whether every page links to all others.
+        menu_on: The path of the one page that does, if not.
         log: What was asked for.
     """
 
     def __init__(self) -> None:
+        self.base = ""
+        self.log: list[Seen] = []
+        self._lock = threading.Lock()
+        self.app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "HEAD"])])
+        self.reset()
+
+    def reset(self) -> None:
+        """Makes it an empty site with the usual manners."""
         self.pages: dict[str, SitePage] = {}
         self.sitemap: str | None = "plain"
         self.sitemap_at = "/sitemap.xml"
         self.sitemap_of: list[str] | None = None
         self.part_size: int | None = None
+        self.overlap = 0
         self.dates: dict[str, str] = {}
         self.after: dict[str, Callable[[], None]] = {}
         self.robots: str | None = None
@@ -89,10 +100,8 @@ class DocsSite:
         self.last_modified: str | None = None
         self.build = 1
         self.menu = True
-        self.log: list[Seen] = []
-        self.base = ""
-        self._lock = threading.Lock()
-        self.app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "HEAD"])])
+        self.menu_on: str | None = None
+        self.forget()
 
     def write(self, path: str, title: str, text: str, **options: object) -> None:
         """Writes a page of paragraphs."""
@@ -158,7 +167,7 @@ class DocsSite:
 
     def _render(self, path: str, page: SitePage) -> str:
         menu = ""
-        if self.menu:
+        if self.menu or path == self.menu_on:
             menu = "".join(f'<li><a href="{other}">{escape(p.title)}</a></li>' for other, p in self.pages.items())
         return (
             f'<!doctype html><html lang="{page.language}"><head><meta charset="{page.charset}">'
@@ -179,7 +188,7 @@ class DocsSite:
             return Response(f"<sitemapindex>{parts}</sitemapindex>", media_type="application/xml")
         if path.startswith("/sitemap-"):
             number = int(path.removeprefix("/sitemap-").partition(".")[0]) - 1
-            paths = paths[number * size : (number + 1) * size]
+            paths = paths[max(0, number * size - self.overlap) : (number + 1) * size]
         entries = "".join(
             f"<url><loc>{self.base}{escape(one)}</loc>"
             + (f"<lastmod>{self.dates[one]}</lastmod>" if one in self.dates else "")
@@ -195,9 +204,10 @@ class DocsSite:
         return Response(text, media_type="application/xml")
 
 
-def small_site(count: int = 8) -> DocsSite:
-    """A site of some pages below `/guide/`."""
-    site = DocsSite()
+def small_site(count: int = 8, site: DocsSite | None = None) -> DocsSite:
+    """A site of some pages below `/guide/`; a given one is made so."""
+    site = site or DocsSite()
+    site.reset()
     site.write("/guide/", "Guide", "Where everything begins.\n\nRead on with the chapters.")
     for number in range(1, count):
         site.write(

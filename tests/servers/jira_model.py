@@ -166,7 +166,9 @@ class Jira:
 
     def restrict(self, key: str, restricted: bool = True) -> None:
         """Takes the account's permission to see an issue, or gives it back."""
-        self.issue(key).restricted = restricted
+        number = self._number(key)
+        hidden = None if number is None else self._issues.get(number)
+        (hidden or self.issue(key)).restricted = restricted
 
     def settle(self) -> None:
         """The search catches up."""

@@ -176,14 +176,14 @@ def test_comments_become_text_and_change_the_token_of_their_page(site):
     assert other in once
 
 
-def test_a_page_with_ten_thousand_comments_is_read_whole():
+def test_a_page_with_thousands_of_comments_is_read_whole():
     with run_confluence("cloud") as site:  # the search is the same in both editions
         page = site.model.add("ENG", "Page")
-        for number in range(10_000):
+        for number in range(3_000):
             site.model.comment(page, f"<p>c{number}</p>")
         text = read_all(site.source(comments=True))[page].text
-        assert text.count("\n### ") == 10_000
-        assert "\nc9999\n" in text
+        assert text.count("\n### ") == 3_000
+        assert "\nc2999\n" in text
 
 
 def test_attached_text_is_a_document_and_all_else_is_named(site):

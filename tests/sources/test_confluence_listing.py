@@ -324,6 +324,12 @@ def test_since_finds_what_changed_and_a_little_more_on_any_clock(site, zone, mom
     assert site.model.traffic.bodies == 0
 
 
+def test_since_the_year_one_finds_all(site):
+    one = site.model.add("ENG", "Page")
+    moment = datetime.min.replace(tzinfo=UTC)
+    assert [item.id for item in site.source().changed_since(moment).items] == [one]
+
+
 def test_since_with_an_unknown_clock_goes_back_far_enough(site):
     site.model.account.time_zone = "Etc/GMT+12"  # twelve hours behind: its minutes are the latest there are
     source = site.source()

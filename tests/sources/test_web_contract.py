@@ -1,13 +1,14 @@
 """The contract of a source, kept by `web`: with a sitemap in parts, and by following links."""
 
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from qloader.sources.http.settings import HttpSettings
 from qloader.sources.web.settings import WebSettings
 from qloader.sources.web.source import WebSource
-from qloader.testing import Site, SourceContract
+from qloader.testing import Site, SourceContract, Unsupported
 from servers.docs_site import DocsSite, SitePage
 
 
@@ -17,6 +18,7 @@ class WebSite(Site):
         self.paths = {}
         self._settings = WebSettings(url=f"{base}/docs/", cache_dir=cache, discovery="sitemap")
         self._opened = []
+        self._ahead = timedelta()
 
     def open(self):
         self._opened.append(WebSource("site", self._settings, HttpSettings(attempts=0)))
@@ -30,6 +32,21 @@ class WebSite(Site):
         path = self.paths.setdefault(key, f"/docs/{key}")
         title = self.server.pages[path].title if path in self.server.pages else key
         self.server.pages[path] = SitePage(title, f"<p>{text}</p>")
+        self.server.dates[path] = self.now().isoformat()
+
+    def now(self):
+        return datetime.now(UTC) + self._ahead
+
+    @contextmanager
+    def clock_ahead(self, by):
+        self._ahead = by
+        yield
+        self._ahead = timedelta()
+
+    def wait(self, by):
+        dates = self.server.dates
+        for path, date in dates.items():
+            dates[path] = (datetime.fromisoformat(date) - by).isoformat()
 
     def delete(self, key):
         del self.server.pages[self.paths.pop(key)]
@@ -45,6 +62,7 @@ class WebSite(Site):
 
     def move(self, key):
         new = f"/docs/elsewhere/{key}"
+        self.server.dates[new] = self.now().isoformat()
         self.server.pages[new] = self.server.pages.pop(self.paths[key])
         self.paths[key] = new
         return self.id_of(key)
@@ -76,22 +94,39 @@ class PagedSite(WebSite):
         self.server.failing = {}
 
     @contextmanager
+    def repeats_across_pages(self):
+        self.server.overlap = 1
+        yield
+        self.server.overlap = 0
+
+    @contextmanager
     def while_paging(self, edit):
         self.server.after["/sitemap-1.xml"] = edit
         yield
+
+
+@pytest.fixture(scope="module")
+def served():
+    server = DocsSite()
+    with server.serve():
+        yield server
+
+
+@pytest.fixture
+def server(served):
+    served.reset()
+    served.menu = False
+    return served
 
 
 class TestWebContract(SourceContract):
     many = 1_000
 
     @pytest.fixture
-    def site(self, tmp_path):
-        server = DocsSite()
-        server.menu = False
-        with server.serve() as base:
-            site = PagedSite(base, server, tmp_path / "cache")
-            yield site
-            site.close()
+    def site(self, server, tmp_path):
+        site = PagedSite(server.base, server, tmp_path / "cache")
+        yield site
+        site.close()
 
 
 class LinkedSite(WebSite):
@@ -103,23 +138,16 @@ class LinkedSite(WebSite):
         server.pages["/docs/"] = SitePage("Start", "<p>All begins here.</p>")
         self._settings = WebSettings(url=f"{base}/docs/", cache_dir=cache, include=("**", "!/index"))
 
+    def wait(self, by):
+        raise Unsupported("without a sitemap pages have no dates")
+
 
 class TestCrawledWebContract(SourceContract):
     many = 200
 
     @pytest.fixture
-    def site(self, tmp_path):
-        server = DocsSite()
-        server.menu = False
-        with server.serve() as base:
-            site = LinkedSite(base, server, tmp_path / "cache")
-            # The menu stands on the start page alone, or a thousand pages would hold a million links.
-            render = server._render
-
-            def with_links(path, page):
-                server.menu = path == "/docs/"
-                return render(path, page)
-
-            server._render = with_links
-            yield site
-            site.close()
+    def site(self, server, tmp_path):
+        server.menu_on = "/docs/"  # and on no other page, or many pages would hold very many links
+        site = LinkedSite(server.base, server, tmp_path / "cache")
+        yield site
+        site.close()

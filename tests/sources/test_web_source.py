@@ -13,7 +13,7 @@ from qloader.sources.http.errors import UnavailableError
 from qloader.sources.http.settings import HttpSettings
 from qloader.sources.web.settings import WebSettings
 from qloader.sources.web.source import WebSource
-from servers.docs_site import SitePage, small_site
+from servers.docs_site import DocsSite, SitePage, small_site
 
 CHAPTERS = [f"chapter-{n}" for n in range(1, 8)]
 ALL = [*CHAPTERS, "index"]
@@ -56,18 +56,24 @@ class Reader:
             one.close()
 
 
+@pytest.fixture(scope="module")
+def served():
+    site = DocsSite()
+    with site.serve():
+        yield site
+
+
 @pytest.fixture
-def site():
-    return small_site()
+def site(served):
+    return small_site(site=served)
 
 
 @pytest.fixture
 def reader(site, tmp_path):
-    with site.serve() as base:
-        reader = Reader(site, base, tmp_path / "cache")
-        yield reader
-        reader.close()
-    pace._paces.clear()
+    pace._paces.clear()  # what an earlier test was told to wait
+    reader = Reader(site, site.base, tmp_path / "cache")
+    yield reader
+    reader.close()
 
 
 def statuses(site):
@@ -149,16 +155,13 @@ def test_a_second_look_asks_on_condition_and_gets_no_body(reader, site):
     assert all(one.is_conditional for one in site.asked())
 
 
-def test_a_thousand_pages_cost_a_thousand_conditional_requests_and_no_body(tmp_path):
-    site = small_site(1000)
+def test_a_thousand_pages_cost_a_thousand_conditional_requests_and_no_body(reader, site):
+    small_site(1000, site)
     site.menu = False
-    with site.serve() as base:
-        reader = Reader(site, base, tmp_path)
-        assert len(reader.ids()) == 1000
-        assert len(reader.ids()) == 1000
-        assert statuses(site) == [304] * 1000
-        assert len(site.asked(pages_only=False)) == 1003  # robots.txt, and the two places where a sitemap may be
-        reader.close()
+    assert len(reader.ids()) == 1000
+    assert len(reader.ids()) == 1000
+    assert statuses(site) == [304] * 1000
+    assert len(site.asked(pages_only=False)) == 1003  # robots.txt, and the two places where a sitemap may be
 
 
 def test_last_modified_serves_where_there_is_no_etag(reader, site):
@@ -401,8 +404,7 @@ def test_a_known_page_that_fails_softly_makes_the_listing_incomplete(reader, sit
         assert len(listing.problems) == 1
         assert "chapter-3" in listing.problems[0]
         assert not listing.complete
-    undo = small_site()
-    site.pages, site.failing, site.redirects, site.robots = undo.pages, {}, {}, None
+    small_site(site=site)
     assert reader.ids() == ALL
 
 
@@ -657,7 +659,8 @@ def test_check_tells_how_pages_are_found(reader, site):
         reader.source().check()
 
 
-def test_an_ipv6_site_is_read(site, tmp_path):
+def test_an_ipv6_site_is_read(tmp_path):
+    site = small_site()
     with site.serve(host="::1") as base:
         reader = Reader(site, base, tmp_path)
         assert reader.ids() == ALL

@@ -41,7 +41,7 @@ def apply(
     with workspace.temporary_plan(request, progress=common.make_progress()) as result:
         if output_format is common.OutputFormat.text:
             common.show_plan(result.plan, common.PlanFormat.text)
-        common.refuse(result.refusal)
+        common.conclude(result)
         if not (result.plan.header.is_empty or auto_approve):
             confirm("Apply this plan?")
         return _carry_out(workspace, result.plan, output_format)

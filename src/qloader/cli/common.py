@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qloader.errors import GuardError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from qloader.planning.plan import Plan
     from qloader.render.progress import Progress
     from qloader.workspace import Workspace
-    from qloader.workspace.planning import PlanRequest
+    from qloader.workspace.planning import PlanRequest, PlanResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +165,16 @@ def make_progress() -> Progress:
     return TerminalProgress() if sys.stderr.isatty() else NoProgress()
 
 
-def refuse(refusal: GuardError | None) -> None:
-    """Raises a guard's refusal, after the plan was shown."""
-    if refusal is not None:
-        raise refusal
+def conclude(result: PlanResult) -> None:
+    """Tells what there is to tell of a plan that was shown.
+
+    Raises:
+        GuardError: A guard refuses it.
+    """
+    for note in result.notes:
+        say(f"Note: {note}")
+    if result.refusal is not None:
+        raise result.refusal
 
 
 @contextmanager

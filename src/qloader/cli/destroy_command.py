@@ -21,7 +21,7 @@ def destroy(
     with workspace.temporary_plan(common.request_of(None, False, None, destroy=True)) as result:
         if output_format is common.OutputFormat.text:
             common.show_plan(result.plan, common.PlanFormat.text)
-        common.refuse(result.refusal)
+        common.conclude(result)
         if not (result.plan.header.is_empty or auto_approve):
             confirm("Remove all of this from the index?")
         with common.stopping_at_batch_edges() as should_stop:

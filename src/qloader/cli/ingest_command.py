@@ -38,7 +38,7 @@ def ingest(
             common.show_plan(result.plan, common.PlanFormat.json, path=result.plan.path)
         elif output_format is common.OutputFormat.text:
             common.show_plan(result.plan, common.PlanFormat.text)
-        common.refuse(result.refusal)
+        common.conclude(result)
         if dry_run:
             return 0
         with common.stopping_at_batch_edges() as should_stop:

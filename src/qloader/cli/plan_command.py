@@ -35,5 +35,5 @@ def plan(
             result.plan.copy_to(output)
         # Not from `output`: what is written to a pipe cannot be read again.
         common.show_plan(result.plan, output_format, show_all=show_all, path=result.plan.path)
-        common.refuse(result.refusal)
+        common.conclude(result)
         return 2 if detailed_exitcode and not result.plan.header.is_empty else 0

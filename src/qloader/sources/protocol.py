@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -145,6 +145,16 @@ def only_since(moment: datetime) -> str:
     """Why a listing of changes is not complete."""
     text = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return f"only what was changed since {text} was listed"
+
+
+@runtime_checkable
+class MeetsUnknown(Protocol):
+    """A source whose texts may hold what it does not know how to read. Optional."""
+
+    @property
+    def unknown(self) -> Collection[str]:
+        """What was met so far (types of nodes, macros), each once; its text was kept."""
+        ...
 
 
 @runtime_checkable

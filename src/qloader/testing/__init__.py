@@ -3,6 +3,10 @@
 Needs pytest, which qloader itself does not. Nothing else of qloader may import this room.
 """
 
-from qloader.testing.source_contract import Site, SourceContract, Unsupported
+import pytest
+
+pytest.register_assert_rewrite("qloader.testing.source_contract")  # so that a failure shows what was compared
+
+from qloader.testing.source_contract import Site, SourceContract, Unsupported  # noqa: E402
 
 __all__ = ["Site", "SourceContract", "Unsupported"]

@@ -32,10 +32,13 @@ from qloader.planning.plan import (
 from qloader.planning.planfile import ChangesFile, FilePlan
 from qloader.planning.planner import Rules, plan_changes
 from qloader.render.progress import NoProgress, Progress
+from qloader.sources.protocol import MeetsUnknown
 from qloader.state.records import IntentRecord, SourceRecord, StateHeader
 from qloader.workspace.identities import is_stranger
 from qloader.workspace.settings import Settings
 from qloader.workspace.since import Since, list_since
+
+UNKNOWN_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,13 @@ class PlanResult:
     Attributes:
         plan: The plan, on disk.
         refusal: The guard's error; None where the plan may be applied.
+        notes: What was seen while documents were read, one sentence each. Not in the plan, since it depends on what
+            had to be read, and so on the cache.
     """
 
     plan: FilePlan
     refusal: GuardError | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,7 @@ def _plan_with(
     path: Path,
     progress: Progress,
 ) -> PlanResult:
-    manifests, strangers = _take_snapshots(settings, request, names, known, cache, progress)
+    manifests, strangers, notes = _take_snapshots(settings, request, names, known, cache, progress)
     removed = _removed(settings, request, known)
     scope = _scope(settings, manifests, removed, known)
     with contextlib.closing(ChangesFile()) as changes:
@@ -200,8 +206,8 @@ def _plan_with(
     try:
         check_guards(tallies, settings.limits, allowed=request.allow_deletes, empty=empty, strangers=strangers)
     except GuardError as refusal:
-        return PlanResult(plan, refusal)
-    return PlanResult(plan, None)
+        return PlanResult(plan, refusal, tuple(notes))
+    return PlanResult(plan, None, tuple(notes))
 
 
 def read_known(settings: Settings) -> Known:
@@ -273,11 +279,11 @@ def _take_snapshots(
     known: Known,
     cache: Cache,
     progress: Progress,
-) -> tuple[list[Manifest], set[str]]:
-    """The manifests of the sources, and which of these are another place than the one that was applied."""
+) -> tuple[list[Manifest], set[str], list[str]]:
+    """The manifests of the sources, which of these are another place than the one applied, and what to tell of them."""
     if not (set(names) < set(settings.config.sources)):
         cache.forget_others(settings.config.sources)
-    manifests, strangers = [], set()
+    manifests, strangers, notes = [], set(), []
     chunking = settings.chunking()
     for name in names:
         with progress.phase(f"snapshot {name}", None) as phase:
@@ -288,7 +294,10 @@ def _take_snapshots(
             )
             if is_stranger(source, known.sources.get(name)):
                 strangers.add(name)
-    return manifests, strangers
+            if isinstance(source, MeetsUnknown) and source.unknown:
+                named = ", ".join(sorted(source.unknown)[:UNKNOWN_NAMED])
+                notes.append(f"{name}: only the text was kept of what qloader cannot read yet: {named}")
+    return manifests, strangers, notes
 
 
 def _removed(settings: Settings, request: PlanRequest, known: Known) -> list[str]:

@@ -197,7 +197,8 @@ class Settings:
             from qloader.workspace.readers import ReaderSettings, count_readers, read_side_by_side
 
             count = count_readers(self.config.ingestion.parallel.max_workers, documents)
-            if not count or not self.config.sources[name].is_local:
+            # A source of another package may not say.
+            if not count or not getattr(self.config.sources[name], "is_local", False):
                 return None
             # Without its secrets: what a token opens was fetched when the source was listed.
             config = self.config.sources[name].model_dump(mode="json", exclude={"token"})

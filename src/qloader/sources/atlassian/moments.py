@@ -9,6 +9,13 @@ OVERLAP = timedelta(minutes=5)
 """How much earlier than asked a query for changes begins: a change seen twice costs nothing, a missed one is lost."""
 
 _WESTERNMOST = timedelta(hours=12)
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""No site is older, and servers refuse some earlier dates."""
+
+
+def begin_earlier(since: datetime) -> datetime:
+    """Where a query for changes begins, in UTC: `OVERLAP` earlier than asked."""
+    return max(since.astimezone(UTC), _EARLIEST) - OVERLAP
 
 
 def parse_moment(text: str) -> datetime:

@@ -12,7 +12,7 @@ from qloader.documents.document import Document, Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.documents.reading import read_document, too_large
 from qloader.errors import SourceError
-from qloader.sources.atlassian.moments import OVERLAP, find_zone
+from qloader.sources.atlassian.moments import begin_earlier, find_zone
 from qloader.sources.atlassian.site import Site, is_missing
 from qloader.sources.confluence import search
 from qloader.sources.confluence.cloud import CloudEdition
@@ -118,7 +118,7 @@ class ConfluenceSource:
         Raises:
             SourceError: As `list`.
         """
-        moment = since - OVERLAP
+        moment = begin_earlier(since)
         listing = Listing(problems=[only_since(since)])
         with self._site.understanding("the search"):
             spaces = self._edition.open_spaces(listing.problems)

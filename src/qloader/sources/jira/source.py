@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from qloader.documents.document import Document, Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.errors import SourceError
-from qloader.sources.atlassian.moments import OVERLAP, find_zone, minute_in_zone, utc_text
+from qloader.sources.atlassian.moments import begin_earlier, find_zone, minute_in_zone, utc_text
 from qloader.sources.atlassian.site import Site, is_missing, is_refused, messages
 from qloader.sources.http.errors import AnswerTooLargeError, BrokenAnswerError
 from qloader.sources.jira.cloud import CloudEdition
@@ -118,7 +118,7 @@ class JiraSource:
             SourceError: As `list`.
         """
         with self._site.understanding("the account"):
-            minute = minute_in_zone(since - OVERLAP, self._zone(), "%Y/%m/%d %H:%M")
+            minute = minute_in_zone(begin_earlier(since), self._zone(), "%Y/%m/%d %H:%M")
         listing = Listing(problems=[only_since(since)])
         return self._start(listing, f'{self.settings.restriction} AND updated >= "{minute}"')
 

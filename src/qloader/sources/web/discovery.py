@@ -35,6 +35,7 @@ class Sitemap:
         names: Pages of this source that it names, selected or not; counted up to `FEWEST`.
         pages: Addresses in their normal form, by id, with the date that the sitemap gives.
         exists: Whether there is one at all.
+        parts: How many sitemaps it is made of.
         is_cut: Whether there were more than are allowed.
         problems: What could not be read: the address and the reason.
         failure: Why nothing could be read, though there is a sitemap.
@@ -43,6 +44,7 @@ class Sitemap:
     names: set[str] = field(default_factory=set)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
     exists: bool = False
+    parts: int = 0
     is_cut: bool = False
     problems: list[tuple[str, str]] = field(default_factory=list)
     failure: RequestError | None = None
@@ -100,7 +102,7 @@ def _read_all(
 
     for address in addresses:
         try:
-            read_sitemaps(client, address, take, lambda where, why: found.problems.append((where, why)))
+            found.parts += read_sitemaps(client, address, take, lambda where, why: found.problems.append((where, why)))
         except NoSitemapError:
             continue
         except RequestError as error:

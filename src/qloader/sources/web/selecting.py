@@ -17,13 +17,25 @@ class PageSelection:
         Raises:
             ConfigError: A pattern is invalid.
         """
-        self._included = Selection(include).selects
-        self._not_excluded = Selection(("**",), exclude).selects
+        excluded = _with_folders(exclude)
+        self._takes = Selection(_with_folders(include), excluded).selects
+        self._asks_for = Selection(("**",), excluded).selects
 
     def asks_for(self, key: str) -> bool:
         """Whether a page may be asked for: it is not excluded."""
-        return self._not_excluded(key) and self._not_excluded(f"{key}/index")
+        return self._asks_for(key)
 
     def takes(self, key: str) -> bool:
         """Whether a page is a document."""
-        return self.asks_for(key) and (self._included(key) or self._included(f"{key}/index"))
+        return self._takes(key)
+
+
+def _with_folders(patterns: tuple[str, ...]) -> list[str]:
+    """Each pattern, and behind one for all in a folder another for the folder itself."""
+    found = []
+    for pattern in patterns:
+        found.append(pattern)
+        folder = pattern.removesuffix("**").removesuffix("/")
+        if folder != pattern and folder.lstrip("!"):
+            found.append(folder)
+    return found

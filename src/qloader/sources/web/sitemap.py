@@ -49,7 +49,7 @@ class _EnoughError(Exception):
 
 def read_sitemaps(
     client: HttpClient, url: str, take: Callable[[Listed], bool], problem: Callable[[str, str], None]
-) -> None:
+) -> int:
     """Reads a sitemap and those that it names.
 
     Args:
@@ -57,6 +57,9 @@ def read_sitemaps(
         url: The sitemap.
         take: Gets each page; False ends it all.
         problem: Gets the address and the reason of each sitemap below the first that could not be read whole.
+
+    Returns:
+        How many sitemaps there are.
 
     Raises:
         NoSitemapError: There is no sitemap at this address.
@@ -76,6 +79,7 @@ def read_sitemaps(
                         raise
                     problem(address, str(error))
             level = below
+    return len(seen)
 
 
 def _sorting(take: Callable[[Listed], bool], seen: set[str], below: list[str]) -> Callable[[Listed], None]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from weakref import finalize
 
 from qloader.documents.document import Document, Skipped
 from qloader.documents.hashing import fingerprint
@@ -59,6 +62,7 @@ class WebSource:
         self._auth = auth
         self._policy = policy
         self._store: PageStore | None = None
+        self._closing: finalize[..., WebSource] | None = None
 
     def identity(self) -> str:
         """Host and path of the start page."""
@@ -121,32 +125,32 @@ class WebSource:
             SourceError: The server cannot be reached.
         """
         store = self._open_store()
-        client: HttpClient | None = None
-        try:
-            for document_id in ids:
-                document = store.document(document_id)
-                if document is None and client is None:
-                    robots, client = self._enter(self._client(0.0))
-                if document is not None:
-                    yield document
-                else:
-                    assert client is not None
-                    yield self._fetch_now(client, robots, document_id)
-        finally:
-            if client is not None:
-                client.close()
+        wanted = iter(ids)
+        for document_id in wanted:
+            document = store.document(document_id)
+            if document is None:
+                yield from self._fetch_now(store, chain((document_id,), wanted))
+                return
+            yield document
 
     def close(self) -> None:
         """Lets go of the file of what is known; it is opened again when it is needed."""
         if self._store is not None:
-            self._store.close()
             self._store = None
+        if self._closing is not None:
+            self._closing()
+            self._closing = None
 
     def _items(self, listing: Listing, since: datetime | None) -> Iterator[Item]:
+        import sqlite3
+
         from qloader.sources.web.content import BadSelectorError
+        from qloader.sources.web.store import unusable
 
         try:
             yield from self._pass(listing, since)
+        except sqlite3.Error as error:
+            raise unusable("the cache", error) from error
         except BadSelectorError as error:
             raise ConfigError(
                 f"sources.{self.name}: {str(error)!r} is no CSS selector.",
@@ -156,12 +160,17 @@ class WebSource:
     def _pass(self, listing: Listing, since: datetime | None) -> Iterator[Item]:
         robots, client = self._enter(self._client(0.0))
         store = self._open_store()
-        with client, store.listing():
+        store.begin()
+        with client:
             sitemap = self._sitemap(client, robots)
             walk = self._walk(client, robots, listing, store, follow=sitemap is None)
             if sitemap is None:
                 self._crawl(walk, client, robots)
             else:
+                if since is None and sitemap.parts > 1 and self._misses(sitemap, store):
+                    # A site that lists itself anew while its parts are read can lose a page between two of them.
+                    again = self._sitemap(client, robots)
+                    sitemap.pages |= again.pages if again is not None else {}
                 self._visit(walk, sitemap, listing, store, since)
             if since is not None:
                 if sitemap is None:
@@ -239,15 +248,27 @@ class WebSource:
 
         return find_sitemap(self.name, self.settings, self.scope, self._selection, client, robots)
 
-    @property
+    def _misses(self, sitemap: Sitemap, store: PageStore) -> bool:
+        """Whether the sitemap names less than what was listed last."""
+        selection = self._selection
+        return any(key not in sitemap.pages and selection.takes(key) for key, _ in store.listed())
+
+    @cached_property
     def _selection(self) -> PageSelection:
         return PageSelection(self.settings.include, self.settings.exclude)
 
-    def _fetch_now(self, client: HttpClient, robots: Robots | None, document_id: str) -> Document | Skipped:
-        """A page that no listing here saw: another machine made the plan, or the cache was deleted."""
+    def _fetch_now(self, store: PageStore, ids: Iterable[str]) -> Iterator[Document | Skipped]:
+        """Some that no listing here saw: another machine made the plan, or the cache was deleted."""
         from qloader.sources.web.single import read_single
 
-        return read_single(client, robots, self.settings, self.scope, document_id)
+        robots, client = self._enter(self._client(0.0))
+
+        def one(wanted: tuple[str, Document | None]) -> Document | Skipped:
+            document_id, document = wanted
+            return document or read_single(client, robots, self.settings, self.scope, document_id)
+
+        with client:
+            yield from client.map(one, ((document_id, store.document(document_id)) for document_id in ids))
 
     def _enter(self, client: HttpClient) -> tuple[Robots | None, HttpClient]:
         """Reads robots.txt; the client that comes back keeps to its `Crawl-delay`."""
@@ -273,6 +294,7 @@ class WebSource:
 
             name = f"{urlsplit(self.scope.start).hostname}-{fingerprint([self.name, self.scope.start])}.db"
             self._store = PageStore(self.settings.cache_dir / "web" / name.replace(":", "."), self.settings.extraction)
+            self._closing = finalize(self, self._store.close)
         return self._store
 
     def _no_start(self, why: str) -> SourceError:

@@ -5,7 +5,6 @@ A file of SQLite's in the cache folder. It may be deleted at any time; then ever
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import time
@@ -38,8 +37,6 @@ CREATE TABLE page (
 """
 _FORGET_AFTER = 7 * 86_400
 """Seconds after which a page that no listing found again is forgotten. Not at once: another process may be at it."""
-
-_PAGES_A_COMMIT = 100
 
 DOCUMENT, ALIAS, SKIP = "document", "alias", "skip"
 
@@ -83,6 +80,14 @@ class Row:
         return replace(self, kind=SKIP, target="", token=reason, document={"detail": detail})
 
 
+def unusable(name: str, error: Exception) -> SourceError:
+    """For a file that cannot be opened, read or written."""
+    return SourceError(
+        f"What is known of the pages cannot be kept in {name}: {error}.",
+        remedy="Check the cache folder (QLOADER_HOME); it may be deleted at any time.",
+    )
+
+
 class PageStore:
     """The pages of one source. Used by one thread; other processes may have it open too."""
 
@@ -107,11 +112,7 @@ class PageStore:
                 path.unlink()  # damaged: only speed is lost
                 self._connection = self._open()
         except (OSError, sqlite3.Error) as error:
-            raise SourceError(
-                f"What is known of the pages cannot be kept in {path.name}: {error}.",
-                remedy="Check the cache folder (QLOADER_HOME); it may be deleted at any time.",
-            ) from error
-        self._writes = 0
+            raise unusable(path.name, error) from error
 
     def row(self, key: str) -> Row | None:
         """What is known of a page."""
@@ -134,16 +135,14 @@ class PageStore:
         """Id and address of all documents of the last listing."""
         yield from self._connection.execute("SELECT key, url FROM page WHERE listed ORDER BY key")
 
-    @contextlib.contextmanager
-    def listing(self) -> Iterator[None]:
-        """Brackets one pass over the site. What it wrote stays, however it ends."""
+    def begin(self) -> None:
+        """Begins a pass over the site. What it writes stays, however it ends.
+
+        Each write is a transaction of its own, which costs no wait for the disk (WAL), so that nobody is kept out
+        while a server is waited for.
+        """
         self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
         self._connection.execute("DELETE FROM temp.seen")
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("COMMIT")
 
     def save(self, row: Row, *, counts: bool) -> None:
         """Replaces what is known of a page.
@@ -211,8 +210,6 @@ class PageStore:
                 "DELETE FROM page WHERE key NOT IN (SELECT key FROM temp.seen) AND checked < ?",
                 (int(time.time()) - _FORGET_AFTER,),
             )
-        self._connection.execute("COMMIT")
-        self._connection.execute("BEGIN")
         yield from self._connection.execute("SELECT key, token FROM temp.found ORDER BY key")
 
     def close(self) -> None:
@@ -222,10 +219,6 @@ class PageStore:
     def _saw(self, key: str, *, counts: bool) -> None:
         if counts:
             self._connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (key,))
-        self._writes += 1
-        if self._writes % _PAGES_A_COMMIT == 0:
-            self._connection.execute("COMMIT")
-            self._connection.execute("BEGIN")
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
