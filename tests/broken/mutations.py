@@ -131,12 +131,12 @@ MUTATIONS = (
     ),
     _one(
         "intents-replaced", OTHER_WAYS, "a second intent of a document forgets the first one's points",
-        "state/store.py", "dict.fromkeys((*earlier, *intent.points))", "dict.fromkeys(intent.points)",
+        "state/rows.py", "dict.fromkeys((*earlier, *intent.points))", "dict.fromkeys(intent.points)",
         f"{STORE}::test_an_intent_stays_until_its_document_is_committed",
     ),
     _one(
-        "intents-never-settled", SAME_PLAN, "a committed batch leaves its intents", "state/store.py",
-        "            [*((r.source, r.id) for r in written), *deleted],\n", "            [],\n",
+        "intents-never-settled", SAME_PLAN, "a committed batch leaves its intents", "state/rows.py",
+        "        [*((r.source, r.id) for r in written), *deleted],\n", "            [],\n",
         f"{STORE}::test_an_intent_stays_until_its_document_is_committed",
     ),
     Mutation(

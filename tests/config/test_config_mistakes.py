@@ -46,7 +46,10 @@ FINE = "name: x\nsources:\n  docs: {type: files, path: docs}\n"
             "name: x\nsources:\n  d: {type: fils, path: .}\n",
             'yaml:3: sources.d.type: unknown source type; did you mean "files"?; found "fils"',
         ),
-        ("name: x\nsources:\n  d: {type: ftp}\n", 'unknown source type; the types are files, git, confluence, jira, web; found "ftp"'),
+        (
+            "name: x\nsources:\n  d: {type: ftp}\n",
+            'unknown source type; the types are files, git, confluence, jira, web; found "ftp"',
+        ),
         (
             "name: x\nsources:\n\n  d: {path: .}\n",
             "qloader.yaml:4: sources.d.type: this key is missing; expected files or git",

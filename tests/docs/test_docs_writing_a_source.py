@@ -10,6 +10,8 @@ import tomllib
 import pytest
 from docs_pages import DOCS, blocks
 
+from support.packages import install
+
 PAGE = DOCS / "sources" / "writing-a-source.md"
 
 
@@ -23,23 +25,10 @@ class Stranger:
     def __init__(self, folder):
         self.folder = folder
         self.packages = folder / "packages"
-        self.packages.mkdir()
-        (self.packages / "qloader_articles.py").write_text(block("python"), encoding="utf-8")
-        self.install(tomllib.loads(block("toml"))["project"])
+        project = tomllib.loads(block("toml"))["project"]
+        install(self.packages, project["name"], {"qloader_articles": block("python")}, project["entry-points"])
         (folder / "qloader.yaml").write_text(block("yml"), encoding="utf-8")
         self.change(block("sql"))
-
-    def install(self, project):
-        """What `pip install` leaves of a package's pyproject.toml."""
-        info = self.packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-        info.mkdir()
-        metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-        (info / "METADATA").write_text(metadata, encoding="utf-8")
-        points = [
-            f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in names.items())
-            for group, names in project["entry-points"].items()
-        ]
-        (info / "entry_points.txt").write_text("\n".join(points), encoding="utf-8")
 
     def change(self, sql, *values):
         connection = sqlite3.connect(self.folder / "articles.db")

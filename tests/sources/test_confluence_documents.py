@@ -268,3 +268,13 @@ def test_a_site_that_nobody_asked_for_is_refused(site):
     site.site.fail(Fault("", times=None, status=302, headers={"location": "https://evil.example/x"}))
     with pytest.raises(SourceError, match="another host"):
         site.source().list()
+
+
+def test_a_public_site_is_read_without_an_account(site):
+    site.model.account.lets_in_anybody = True
+    page = site.model.add("ENG", "Page", '<p><ac:link><ri:user ri:userkey="auth-2" /></ac:link></p>')
+    source = site.source(token=None)
+    assert source.check() == "confluence, 1 page in ENG, as anonymous"
+    document = read_all(source)[page]
+    assert document.text == "@auth-2\n"
+    assert [item.id for item in source.changed_since(site.model.now).items] == [page]

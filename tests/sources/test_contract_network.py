@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 
 import pytest
+from starlette.responses import Response
 
 from qloader.sources.http import pace
 from qloader.sources.http.settings import HttpSettings
@@ -14,7 +15,6 @@ from qloader.sources.web.source import WebSource
 from qloader.testing import Site, SourceContract, Unsupported
 from servers.atlassian import Fault, refuse
 from servers.docs_site import DocsSite, SitePage
-from starlette.responses import Response
 from support.atlassian_sites import run_confluence, run_jira
 
 FEW = 3
@@ -201,7 +201,7 @@ class PagedSite(DocsSite):
             if self.breaks_at < 1:
                 return Response("no", 503)
         response = super()._respond(path, request)
-        if self.before_next is not None and (path.startswith("/sitemap-0") or path.startswith("/guide/doc-")):
+        if self.before_next is not None and path.startswith(("/sitemap-0", "/guide/doc-")):
             edit, self.before_next = self.before_next, None
             edit()
         return response

@@ -199,7 +199,7 @@ def problem(client, path="a"):
         (Response(b'\xff\xfe{"a"', media_type="application/json"), BrokenAnswerError, "no JSON"),
         (Response("x" * 3_000_000, media_type="application/json"), AnswerTooLargeError, "over 1 MB"),
         (
-            Response(gzip.compress(b"[" + b" " * 300_000_000), headers={"content-encoding": "gzip"}),
+            Response(gzip.compress(b"[" + b" " * 20_000_000), headers={"content-encoding": "gzip"}),
             AnswerTooLargeError,
             "over 1 MB",
         ),
@@ -593,7 +593,7 @@ def test_every_encoding_is_read_in_pieces_of_any_size():
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_bomb_is_stopped_at_its_bound_and_a_cut_is_noticed(encoding):
-    body = (gzip.compress if encoding == "gzip" else zlib.compress)(b"0" * 50_000_000)
+    body = (gzip.compress if encoding == "gzip" else zlib.compress)(b"0" * 5_000_000)
     out = bytearray()
     with pytest.raises(TooMuchError):
         for piece in inflate([body], encoding, 1_000_000):

@@ -299,3 +299,12 @@ def test_a_server_that_goes_away_while_issues_are_read_is_an_error(site):
     site.site.fail(refuse("", 503, times=None))
     with pytest.raises(UnavailableError):
         list(source.fetch(listed))
+
+
+def test_a_public_site_is_read_without_an_account(site):
+    site.model.account.lets_in_anybody = True
+    key = site.model.add("ENG", "Issue")
+    source = site.source(token=None)
+    assert source.check() == "jira, 1 issue in ENG, as anonymous"
+    assert read_all(source)[key].text == "# Issue\n"
+    assert [item.id for item in source.changed_since(site.model.now).items] == [key]

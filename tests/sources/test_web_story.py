@@ -19,11 +19,9 @@ guards: {{max_delete_percent: 60}}
 """
 
 
-@pytest.fixture(params=["sitemap", "crawl"])
-def site(request):
-    site = small_site()
-    site.sitemap = "plain" if request.param == "sitemap" else None
-    return site
+@pytest.fixture
+def site():
+    return small_site()
 
 
 @pytest.fixture
@@ -40,8 +38,10 @@ def plan(prompt):
     return answer.last, [line.strip() for line in answer.err.splitlines() if line.startswith("  ")]
 
 
-def apply(prompt):
+def apply(prompt, *, compare=True):
     last = prompt.ok("apply", "plan.json").last
+    if not compare:
+        return last
     workspaces._fresh.clear()  # it knows files, and this is a site
     assert_index_is_a_fresh_load(prompt.workspace)
     assert prompt.ok("plan").last == "No changes. The index matches the sources."
@@ -57,7 +57,9 @@ def applied(create=0, update=0, move=0, delete=0):
     return f"Apply complete: {create} created, {update} updated, {move} moved, {delete} deleted."
 
 
-def test_create_edit_move_delete_restore(prompt, site):
+@pytest.mark.parametrize("kind", ["plain", None], ids=["sitemap", "crawl"])
+def test_create_edit_move_delete_restore(prompt, site, kind):
+    site.sitemap = kind
     last, _ = plan(prompt)
     assert last == planned(create=8, embed=16)
     assert apply(prompt) == applied(create=8)
@@ -103,7 +105,7 @@ def test_create_edit_move_delete_restore(prompt, site):
 def test_a_title_alone_is_an_update_without_embedding(prompt, site):
     site.pages["/guide/chapter-1"].html = "<p>No heading here.</p>"
     plan(prompt)
-    apply(prompt)
+    apply(prompt, compare=False)
     site.pages["/guide/chapter-1"].title = "Another title"
     last, _ = plan(prompt)
     assert last == planned(update=1)
@@ -112,7 +114,7 @@ def test_a_title_alone_is_an_update_without_embedding(prompt, site):
 
 def test_a_page_that_fails_is_not_deleted_and_the_plan_says_why(prompt, site):
     plan(prompt)
-    apply(prompt)
+    apply(prompt, compare=False)
     site.failing["/guide/chapter-2"] = 503
     site.write("/guide/chapter-3", "Chapter 3", "Edited meanwhile.")
     answer = prompt.ok("plan", "-o", "plan.json")

@@ -541,7 +541,7 @@ def test_a_writer_that_wakes_after_its_lease_was_taken_writes_nothing_more(
 # Readers
 
 
-@pytest.mark.parametrize("where", ["store:_Totals.write", "store:StateStore.commit_batch"])
+@pytest.mark.parametrize("where", ["rows:Totals.write", "store:StateStore.commit_batch"])
 def test_readers_never_wait_for_an_apply(workspace: Workspace, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An apply stands still, also in the middle of a transaction; nobody who reads sleeps for a moment."""
     monkeypatch.setattr(folder_lock.time, "sleep", lambda _: pytest.fail("a reader waits"))

@@ -80,9 +80,17 @@ def _load(entry: EntryPoint) -> SourceType:
             f"the source type {entry.name} of the package {package} cannot be loaded: {type(error).__name__}: {error}",
             remedy=f"Repair or reinstall {package}, or take the source out of the config.",
         ) from error
+    remedy = f"Tell those who make {package}; docs/sources/writing-a-source.md says what is expected."
     if not isinstance(loaded, SourceType):
         raise ConfigError(
             f"the source type {entry.name} of the package {package} is no SourceType but {type(loaded).__name__}",
-            remedy=f"Tell those who make {package}; docs/sources/writing-a-source.md says what is expected.",
+            remedy=remedy,
+        )
+    config: object = loaded.config  # a stranger's, whatever its annotation says
+    if not (isinstance(config, type) and issubclass(config, Section) and callable(loaded.open)):
+        raise ConfigError(
+            f"the source type {entry.name} of the package {package} needs a subclass of Section as config, "
+            "and a function as open",
+            remedy=remedy,
         )
     return loaded

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import queue
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +14,9 @@ from qloader.errors import QloaderError
 from qloader.sources.protocol import Checks
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
+
+MOST_AT_ONCE = 8
+"""Sources that are looked at side by side: nearly all of the time is spent waiting for their servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,44 @@ class Check:
 
 def validate_workspace(settings: Settings) -> list[Check]:
     """Looks at the config's sources, state and index, in that order; one failure does not hide the next."""
-    checks = [Check("config", True, str(settings.config.file.name))]
-    checks.extend(
-        _try(f"source {name}", partial(_list_source, settings, name)) for name in sorted(settings.config.sources)
-    )
-    checks.append(_try("state", lambda: _read_state(settings)))
-    checks.append(_try("index", lambda: _look_at_index(settings)))
-    return checks
+    looks = [
+        partial(_try, f"source {name}", partial(_look_at_source, settings, name))
+        for name in sorted(settings.config.sources)
+    ]
+    return [
+        Check("config", True, str(settings.config.file.name)),
+        *_side_by_side(looks),
+        _try("state", lambda: _read_state(settings)),
+        _try("index", lambda: _look_at_index(settings)),
+    ]
+
+
+def _side_by_side(looks: Sequence[Callable[[], Check]]) -> list[Check]:
+    """Takes several looks at a time; the checks in their order."""
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, Check | BaseException]] = queue.SimpleQueue()
+    for number in range(len(looks)):
+        waiting.put(number)
+
+    def work() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                number = waiting.get_nowait()
+                try:
+                    done.put((number, looks[number]()))
+                except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
+                    done.put((number, error))
+
+    # Threads that nobody has to wait for: Ctrl-C ends it all at once, whatever a server is doing.
+    for _ in range(min(MOST_AT_ONCE, len(looks))):
+        threading.Thread(target=work, name="validate", daemon=True).start()
+    found: dict[int, Check] = {}
+    for _ in looks:
+        number, check = done.get()
+        if isinstance(check, BaseException):
+            raise check
+        found[number] = check
+    return [found[number] for number in range(len(looks))]
 
 
 def _try(what: str, look: Callable[[], str]) -> Check:
@@ -42,7 +78,7 @@ def _try(what: str, look: Callable[[], str]) -> Check:
         return Check(what, False, str(error), error.remedy)
 
 
-def _list_source(settings: Settings, name: str) -> str:
+def _look_at_source(settings: Settings, name: str) -> str:
     source = settings.open_source(name)
     if isinstance(source, Checks):
         return source.check()

@@ -10,7 +10,13 @@ from urllib.parse import urlencode, urlsplit
 
 from qloader.errors import SourceError
 from qloader.sources.http.client import HttpClient
-from qloader.sources.http.errors import BrokenAnswerError, NotFoundError, PermissionDeniedError, RefusedRequestError
+from qloader.sources.http.errors import (
+    BrokenAnswerError,
+    CredentialsError,
+    NotFoundError,
+    PermissionDeniedError,
+    RefusedRequestError,
+)
 from qloader.sources.http.settings import HttpSettings
 
 T = TypeVar("T")
@@ -23,14 +29,16 @@ _STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 class Site:
     """Asks one site. May be used by several threads at once."""
 
-    def __init__(self, client: HttpClient, url: str) -> None:
+    def __init__(self, client: HttpClient, url: str, *, is_anonymous: bool = False) -> None:
         """Connects to nothing yet.
 
         Args:
             client: Speaks to the site's host.
             url: The address that paths lead on from, with the context path and without a slash at the end.
+            is_anonymous: Whether it is asked without credentials, which a public site allows for most things.
         """
         self.client = client
+        self._is_anonymous = is_anonymous
         self.url = url
         parts = urlsplit(url)
         self._origin, self._context = f"{parts.scheme}://{parts.netloc}", parts.path
@@ -121,6 +129,23 @@ class Site:
         with self._lock:
             return {one: name for one in wanted if (name := self._names.get(one))}
 
+    def hides(self, error: SourceError) -> bool:
+        """Whether an error means that this account may not know: a thing that can be done without is then left out."""
+        return is_missing(error) or (self._is_anonymous and isinstance(error, CredentialsError))
+
+    def account(self, path: str) -> Mapping[str, Any]:
+        """Who asks, as the site says; empty where it does not tell whoever asks without credentials.
+
+        Raises:
+            RequestError: One of its subclasses.
+        """
+        try:
+            return self.get(path)
+        except SourceError as error:
+            if self._is_anonymous and self.hides(error):
+                return {}
+            raise
+
     def strange(self, where: str) -> BrokenAnswerError:
         """The error that an answer is JSON, but not what this product says."""
         return BrokenAnswerError(
@@ -178,7 +203,7 @@ def open_site(
     """
     user = email or username
     auth = None if token is None else (user, token) if user else token
-    return Site(HttpClient(url, http, auth=auth, what=f"sources.{name}"), url)
+    return Site(HttpClient(url, http, auth=auth, what=f"sources.{name}"), url, is_anonymous=token is None)
 
 
 def is_missing(error: SourceError) -> bool:

@@ -151,7 +151,7 @@ class CloudEdition:
             try:
                 answer = self._site.post(f"{_V2}/users-bulk", {"accountIds": list(ids[start : start + _PAGE])})
             except SourceError as error:
-                if is_missing(error):
+                if self._site.hides(error):
                     continue
                 raise
             found |= {str(user["accountId"]): user.get("displayName") or "" for user in answer.get("results", ())}
@@ -223,7 +223,7 @@ class CloudEdition:
             for content in self._site.results("/rest/api/content/search", params):
                 found[str(content["id"])] = labels_of(content) or ()
         except SourceError as error:
-            if not is_missing(error):
+            if not self._site.hides(error):
                 raise
         missing = [one for one in ids if one not in found]
         found.update(zip(missing, self._site.map(lambda one: self._labels_of_one(one, kind), missing), strict=True))
@@ -233,7 +233,7 @@ class CloudEdition:
         try:
             labels = list(self._site.results(f"{_V2}/{_PLACES[kind]}/{one}/labels", [("limit", _PAGE)]))
         except SourceError as error:
-            if is_missing(error):
+            if self._site.hides(error):
                 return ()
             raise
         return tuple(sorted(str(label["name"]) for label in labels))

@@ -107,7 +107,7 @@ class DataCenterEdition:
         try:
             return str(self._site.get("/rest/api/user", [("key", key)]).get("displayName") or "")
         except SourceError as error:
-            if is_missing(error):
+            if self._site.hides(error):
                 return ""
             raise
 

@@ -149,7 +149,7 @@ class ConfluenceSource:
         """
         problems: list[str] = []
         with self._site.understanding("the site"):
-            account = self._site.get("/rest/api/user/current").get("displayName") or "anonymous"
+            account = self._site.account("/rest/api/user/current").get("displayName") or "anonymous"
             spaces = self._edition.open_spaces(problems)
             for space in spaces:
                 if not self._edition.has(space):
@@ -158,7 +158,7 @@ class ConfluenceSource:
                 raise self._no_spaces("; ".join(problems))
             keys = [space.key for space in spaces]
             pages = search.count(self._site, f"{search.in_spaces(keys)} and type in ({', '.join(self.settings.kinds)})")
-        return f"confluence, {pages:,} pages in {', '.join(keys)}, as {account}"
+        return f"confluence, {pages:,} page{'' if pages == 1 else 's'} in {', '.join(keys)}, as {account}"
 
     def _items(self, spaces: Sequence[Space], listing: Listing) -> Iterator[Item]:
         any_listed = False
@@ -344,7 +344,7 @@ class ConfluenceSource:
     def _zone(self) -> ZoneInfo | None:
         if self.settings.time_zone is not None:
             return find_zone(self.settings.time_zone)
-        return find_zone(self._site.get("/rest/api/user/current").get("timeZone"))
+        return find_zone(self._site.account("/rest/api/user/current").get("timeZone"))
 
     def _no_spaces(self, why: str = "") -> SourceError:
         spaces = ", ".join(self.settings.spaces) or "those of its roots"

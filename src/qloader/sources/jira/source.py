@@ -141,7 +141,7 @@ class JiraSource:
             SourceError: They do not.
         """
         with self._site.understanding("the site"):
-            account = self._site.get(f"{self._edition.api}/myself").get("displayName") or "anonymous"
+            account = self._site.account(f"{self._edition.api}/myself").get("displayName") or "anonymous"
             if missing := self._missing_projects():
                 raise self._no_project(missing)
             try:
@@ -149,7 +149,7 @@ class JiraSource:
             except SourceError as error:
                 raise (self._bad_query(error) if is_refused(error) else error) from error
         where = f" in {', '.join(self.settings.projects)}" if self.settings.projects else ""
-        return f"jira, {count:,} issues{where}, as {account}"
+        return f"jira, {count:,} issue{'' if count == 1 else 's'}{where}, as {account}"
 
     def _start(self, listing: Listing, jql: str) -> Listing:
         """Gives a listing its items; what is wrong from the start is an error and no problem of the listing."""
@@ -296,7 +296,7 @@ class JiraSource:
     def _zone(self) -> ZoneInfo | None:
         if self.settings.time_zone is not None:
             return find_zone(self.settings.time_zone)
-        return find_zone(self._site.get(f"{self._edition.api}/myself").get("timeZone"))
+        return find_zone(self._site.account(f"{self._edition.api}/myself").get("timeZone"))
 
     def _no_project(self, missing: Sequence[str]) -> SourceError:
         return SourceError(
