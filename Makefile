@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format docs plans bench faults broken audit clean
+.PHONY: demo playground test check format docs plans bench faults broken audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ demo: $(STAMP)
 	@$(BIN)/qloader -c demo.yaml search -k 3 "how do deletes work"
 	@echo '$$ qloader -c demo.yaml plan      # again: nothing to do'
 	@$(BIN)/qloader -c demo.yaml plan
+
+# Servers of all kinds on this machine, and a config that reads them, in .playground/. `PORT=9100` takes other ports.
+playground: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python -m servers.playground $(if $(PORT),--port $(PORT))
 
 # The whole suite, on every core.
 test: $(STAMP)
@@ -71,4 +75,4 @@ audit: $(STAMP)
 	@.audit/bin/pip-audit --requirement .audit/installed.txt --no-deps --disable-pip; code=$$?; rm -rf .audit; exit $$code
 
 clean:
-	rm -rf $(VENV) .qloader plans/.qloader bench/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .qloader .playground plans/.qloader bench/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis

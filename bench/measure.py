@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: wall-clock seconds, peak memory in MB, what it printed."""
+    """One run: wall-clock seconds, peak memory in MB, what it printed, and the part of the memory that is no file's."""
 
     seconds: float
     memory: float
     output: str = ""
+    own: float = 0.0
 
     def numbers(self) -> list[float]:
         """The numbers that it printed last."""
@@ -43,10 +44,17 @@ def run_process(command: Sequence[str], *, env: dict[str, str] | None = None, cw
     read, write = os.pipe()
     # A small process in between, since the peak of all children so far is all that the system tells.
     script = (
-        "import os,resource,subprocess,sys,time\n"
-        "t=time.perf_counter(); r=subprocess.run(sys.argv[2:],stderr=subprocess.PIPE)\n"
+        "import os,re,resource,subprocess,sys,threading,time\n"
+        "def look():\n"
+        "    global own\n"
+        "    while True:\n"
+        "        try: own=max(own,int(re.search(r'RssAnon:\\s+(\\d+)',open(f'/proc/{p.pid}/status').read())[1]))\n"
+        "        except (OSError,TypeError): pass\n"
+        "        time.sleep(0.02)\n"
+        "t=time.perf_counter(); p=subprocess.Popen(sys.argv[2:]); own=0\n"
+        "threading.Thread(target=look,daemon=True).start(); p.wait()\n"
         "d=time.perf_counter()-t; m=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-        "os.write(int(sys.argv[1]),f'{d} {m}'.encode()); sys.stderr.buffer.write(r.stderr); sys.exit(r.returncode)"
+        "os.write(int(sys.argv[1]),f'{d} {m} {own}'.encode()); sys.exit(p.returncode)"
     )
     try:
         done = subprocess.run(
@@ -58,11 +66,12 @@ def run_process(command: Sequence[str], *, env: dict[str, str] | None = None, cw
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
-        seconds, kilobytes = os.read(read, 100).decode().split()
+        seconds, kilobytes, own = os.read(read, 100).decode().split()
     finally:
         os.close(read)
         os.close(write)
-    return Run(float(seconds), float(kilobytes) / (1024 if sys.platform != "darwin" else 1024**2), done.stdout.decode())
+    unit = 1024 if sys.platform != "darwin" else 1024**2
+    return Run(float(seconds), float(kilobytes) / unit, done.stdout.decode(), float(own) / unit)
 
 
 def in_turn(ours: Callable[[], Run], floor: Callable[[], Run], times: int) -> tuple[Run, Run, float]:

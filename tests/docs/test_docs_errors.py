@@ -42,6 +42,7 @@ SPOKEN_FOR_OTHERS = {
     "sources/web/listing.py:_leave": "_SOFT",
     "sources/web/listing.py:add": "_leave",
     "sources/web/listing.py:append": "Trouble.add",
+    "sources/web/source.py:append": "only_since",
     "workspace/planning.py:PlanWarning": "_warnings",
     "workspace/readers.py:SourceError": "an error of a reader process, as it is",
 }

@@ -120,7 +120,7 @@ def server(served):
 
 
 class TestWebContract(SourceContract):
-    many = 1_000
+    many = 500
 
     @pytest.fixture
     def site(self, server, tmp_path):
@@ -143,7 +143,7 @@ class LinkedSite(WebSite):
 
 
 class TestCrawledWebContract(SourceContract):
-    many = 200
+    many = 100
 
     @pytest.fixture
     def site(self, server, tmp_path):

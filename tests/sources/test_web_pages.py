@@ -117,6 +117,7 @@ BODY = "<h1>Install<a class='headerlink' href='#i'>¶</a></h1><p>Run <code>x</co
         f"<div class='md-content'><article class='md-content__inner'><a class='md-content__button'>Edit</a>{BODY}"
         "<aside class='md-source-file'>January 1</aside></article></div>",
         f"<div class='wrap'><div id='sidebar'><p>Side words, many</p></div><div class='text'>{BODY}</div></div>",
+        f"<form id='aspnetForm'><div class='text'>{BODY}</div><input value='x'></form>",
         f"<table><tr><td><a href='a'>A</a></td><td><div>{BODY}</div></td></tr></table>",
         BODY,
     ],
@@ -153,6 +154,29 @@ def test_structure_stays():
     assert "Copy" not in found.text
 
 
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Setup<a class='headerlink' href='#setup'>¶</a>",
+        "Setup<a class='hash-link' href='#setup'>\u200b</a>",
+        "<a class='anchor' href='#setup'><svg></svg></a>Setup",
+        "<a class='header-anchor' href='#setup'><span>Setup</span></a>",
+        "Setup<a class='sl-anchor-link' href='#setup'><span class='sr-only'>Section titled Setup</span></a>",
+    ],
+)
+def test_marks_beside_headings_go_and_words_stay(heading):
+    found = read(f"<main><h1>{heading}</h1><p>Text with a note<a href='#fn1'>1</a>.</p></main>")
+    assert found.title == "Setup"
+    assert "Setup" in found.text.split("\n")[0]
+    assert "Section" not in found.text
+    assert "[1](#fn1)" in found.text
+
+
+def test_line_numbers_beside_code_go():
+    table = "<table><tr><td class='linenos'><pre>1\n2</pre></td><td class='code'><pre>a\nb</pre></td></tr></table>"
+    assert "1" not in read(f"<main><p>x</p>{table}</main>").text
+
+
 def test_a_selector_chooses_and_others_remove():
     html = "<div class='doc'><p>Keep</p><p class='ad'>Buy</p></div><div class='doc'>Too</div><main>Not this</main>"
     assert read(html, selector=".doc", remove=(".ad",)).text == "Keep\n\nToo\n"
@@ -167,7 +191,7 @@ def test_what_a_page_says_of_itself():
     found = read(
         "<html lang='pt-BR'><head><base href='/guide/x/'><title>T</title><meta name='Description' content=' How\n to '>"
         "<link rel='canonical' href='/guide/install/'><meta name='robots' content='NOINDEX, follow'></head><body>"
-        "<nav aria-label='Breadcrumbs'><ol><li><a href='/'>Docs</a> /</li><li>›</li><li>Install</li></ol></nav>"
+        "<nav aria-label='Breadcrumbs'><ol><li><a href='/'>Docs</a> /</li><li>›</li><li>Install</li><li class='wy-breadcrumbs-aside'>View page source</li></ol></nav>"
         "<main><p>Text <a href='y'>y</a> <a href='mailto:x@y.z'>m</a></p></main></body></html>"
     )
     assert found.title == "T"

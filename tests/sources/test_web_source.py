@@ -387,7 +387,8 @@ def soft(site, page, kind):
         site.redirects[page] = (302, "https://sso.example.com/login" if kind == "host" else page)
 
 
-SOFT = ["500", "503", "401", "403", "451", "robots", "noindex", "empty", "json", "login", "outside", "host", "loop"]  # fmt: skip
+SOFT = ["500", "503", "401", "403", "451", "robots", "noindex", "empty", "json", "login", "outside", "host",
+        "loop"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", SOFT)
@@ -470,6 +471,25 @@ def test_a_start_page_that_cannot_be_read_is_an_error(reader, site, status):
         reader.read()
     assert "/guide/" in str(caught.value)
     assert caught.value.remedy
+
+
+def test_a_start_page_that_wants_a_login_is_an_error(reader, site):
+    site.sitemap = None
+    site.redirects["/guide/"] = (302, "/guide/login?next=/guide/")
+    site.write("/guide/login", "Log in", "Who are you?")
+    with pytest.raises(SourceError, match="to a login"):
+        reader.read()
+
+
+def test_what_a_failing_page_led_to_is_still_looked_at(reader, site):
+    site.sitemap, site.menu = None, False
+    site.pages["/guide/"].html += '<a href="chapter-1">1</a>'
+    site.pages["/guide/chapter-1"].html += '<a href="chapter-2">2</a>'
+    assert reader.ids() == ["chapter-1", "chapter-2", "index"]
+    site.failing["/guide/chapter-1"] = 500
+    ids, listing = reader.read()
+    assert ids == ["chapter-2", "index"]
+    assert not listing.complete
 
 
 def test_a_start_page_that_leads_out_is_an_error_that_says_where_to(reader, site):

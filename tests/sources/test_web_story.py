@@ -60,9 +60,10 @@ def applied(create=0, update=0, move=0, delete=0):
 @pytest.mark.parametrize("kind", ["plain", None], ids=["sitemap", "crawl"])
 def test_create_edit_move_delete_restore(prompt, site, kind):
     site.sitemap = kind
+    compare = kind is not None  # once is enough: what is listed is the same
     last, _ = plan(prompt)
     assert last == planned(create=8, embed=16)
-    assert apply(prompt) == applied(create=8)
+    assert apply(prompt, compare=compare) == applied(create=8)
     hits = prompt.ok("search", "lamp 21", "-k", "1", "--format", "json").json["hits"]
     assert [(hit["address"], hit["title"]) for hit in hits] == [("site/chapter-3", "Chapter 3")]
     assert hits[0]["uri"].endswith("/guide/chapter-3")
@@ -80,26 +81,26 @@ def test_create_edit_move_delete_restore(prompt, site, kind):
     last, lines = plan(prompt)
     assert last == planned(create=1, update=1, embed=2)
     assert any(line.startswith("~ chapter-3") for line in lines)
-    assert apply(prompt) == applied(create=1, update=1)
+    assert apply(prompt, compare=compare) == applied(create=1, update=1)
 
     site.pages["/guide/new/place"] = site.pages.pop("/guide/chapter-4")
     last, lines = plan(prompt)
     assert last == planned(move=1)
     assert "> chapter-4 -> new/place" in [line.partition("  ")[0] for line in lines]
-    assert apply(prompt) == applied(move=1)
+    assert apply(prompt, compare=compare) == applied(move=1)
 
     site.redirects["/guide/chapter-5"] = (301, "/guide/chapter-five")
     site.pages["/guide/chapter-five"] = site.pages.pop("/guide/chapter-5")
     assert plan(prompt)[0] == planned(move=1)
-    assert apply(prompt) == applied(move=1)
+    assert apply(prompt, compare=compare) == applied(move=1)
 
     gone = site.pages.pop("/guide/chapter-6")
     assert plan(prompt)[0] == planned(delete=1)
-    assert apply(prompt) == applied(delete=1)
+    assert apply(prompt, compare=compare) == applied(delete=1)
 
     site.pages["/guide/chapter-6"] = gone
     assert plan(prompt)[0] == planned(create=1, embed=2)
-    assert apply(prompt) == applied(create=1)
+    assert apply(prompt, compare=compare) == applied(create=1)
 
 
 def test_a_title_alone_is_an_update_without_embedding(prompt, site):

@@ -25,12 +25,15 @@ class Submodule(str):
 
 
 class Builder:
-    """A repository that grows commit by commit. Times go up an hour each."""
+    """A repository, new or one that is there, that grows commit by commit. Times go up an hour each."""
 
     def __init__(self, path, *, bare=False):
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.repo = Repo.init_bare(str(path)) if bare else Repo.init(str(path))
+        if (path / ".git").exists():
+            self.repo = Repo(str(path))
+        else:
+            self.repo = Repo.init_bare(str(path)) if bare else Repo.init(str(path))
         self.repo.refs.set_symbolic_ref(b"HEAD", b"refs/heads/main")
         self.count = 0
 

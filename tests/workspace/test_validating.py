@@ -84,7 +84,7 @@ def test_each_source_says_in_one_line_what_is_in_it_and_as_whom_it_is_read(offic
     for name in TRACKERS:
         assert lines[f"source {name}"] == "jira, 1,234 issues in ENG, as Rita Reader"
     assert lines["source site"].endswith("/guide/: the sitemap names 6 pages")
-    assert lines["source docs"] == "files, 1 documents"
+    assert lines["source docs"] == "files, 1 document"
     assert lines["source repo"].startswith("git, 2 documents at ")
     answer = office.prompt.ok("validate")
     shown = [line for line in answer.err.splitlines() if line.startswith("ok      source ")]
@@ -183,7 +183,7 @@ def test_a_folder_and_a_repository_that_are_not_there(office):
 
 def test_everything_wrong_at_once_is_told_at_once(office):
     for source in office.sources.values():
-        source |= {"url": "http://127.0.0.1:9/x"} if "url" in source else {"path": "nowhere"}
+        source.update({"url": "http://127.0.0.1:9/x"} if "url" in source else {"path": "nowhere"})
     office.sources["repo"]["url"] = "nowhere"
     code, checks = office.validate()
     assert code == 1
@@ -192,10 +192,12 @@ def test_everything_wrong_at_once_is_told_at_once(office):
 
 
 def test_sources_are_looked_at_side_by_side(tmp_path, capsys, monkeypatch):
-    meeting = threading.Barrier(3)
+    met = threading.Event()
+    meeting = threading.Barrier(3, action=met.set)
 
     def answer(connection, head, over):
-        meeting.wait(20)  # whoever comes alone waits in vain
+        if not met.is_set():
+            meeting.wait(20)  # whoever comes alone waits in vain
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
     with raw_server(answer) as one, raw_server(answer) as two, raw_server(answer) as three:
@@ -206,4 +208,4 @@ def test_sources_are_looked_at_side_by_side(tmp_path, capsys, monkeypatch):
         office = Office(Prompt(tmp_path, capsys, monkeypatch), {}, sources)
         _, checks = office.validate()
     assert [what for what in checks if what.startswith("source")] == ["source one", "source three", "source two"]
-    assert all("(403)" in checks[f"source {name}"]["message"] for name in sources)
+    assert met.is_set()

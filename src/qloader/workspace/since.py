@@ -72,7 +72,7 @@ def list_since(source: Source, since: Since) -> Listing:
         try:
             return source.changed_after(since.commit)
         except SourceError as error:
-            raise SourceError(f"--since {since.commit}: {error}", remedy=f"{error.remedy} {_FORMS}".strip()) from error
+            raise SourceError(f"--since {since.commit}: {error}", remedy=_FORMS) from error
     assert since.moment is not None
     return source.changed_since(since.moment) if isinstance(source, ListsChanges) else source.list()
 

@@ -56,7 +56,7 @@ def _side_by_side(looks: Sequence[Callable[[], Check]]) -> list[Check]:
                 number = waiting.get_nowait()
                 try:
                     done.put((number, looks[number]()))
-                except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
+                except BaseException as error:
                     done.put((number, error))
 
     # Threads that nobody has to wait for: Ctrl-C ends it all at once, whatever a server is doing.
@@ -84,7 +84,7 @@ def _look_at_source(settings: Settings, name: str) -> str:
         return source.check()
     listing = source.list()
     count = sum(1 for _ in listing.items)
-    text = f"{source.type}, {count:,} documents"
+    text = f"{source.type}, {count:,} document{'' if count == 1 else 's'}"
     if listing.revision:
         text += f" at {listing.revision[:12]}"
     if listing.skipped:

@@ -33,26 +33,24 @@ _MAIN = (
 """Where content is looked for, in this order. One that stands several times beside itself is a list of teasers."""
 
 _FURNITURE = (
-    "script, style, noscript, template, iframe, object, embed, dialog, form, button, input, select, textarea, svg, "
+    "script, style, noscript, template, iframe, object, embed, dialog, button, input, select, textarea, svg, "
     "nav, footer, "
     "[role=navigation], [role=search], [role=banner], [role=contentinfo], [role=complementary], [role=tooltip], "
     "[aria-hidden=true], .visually-hidden, .sr-only, .skip-link, .noprint, "
-    # Marks beside headings.
-    "a.headerlink, a.hash-link, a.header-anchor, a.anchor, a.anchorjs-link, a.sl-anchor-link, a.heading-anchor, "
     # Where one is, where one could go next, tables of contents.
     ".breadcrumb, .breadcrumbs, .theme-doc-breadcrumbs, .wy-breadcrumbs, .pagination-nav, .prev-next-area, "
     ".prev-next, .prev-next-footer, .rst-footer-buttons, .pager, .page-nav, .related, .toc, .table-of-contents, "
-    ".theme-doc-toc-mobile, .theme-doc-toc-desktop, .md-sidebar, .sphinxsidebar, .sidebar, .contents.local, "
+    ".theme-doc-toc-mobile, .theme-doc-toc-desktop, .md-sidebar, .sphinxsidebar, .contents.local, "
     # Who wrote it when, with what, and whether it helped.
     ".theme-doc-footer, .theme-last-updated, .theme-edit-this-page, .theme-doc-version-badge, .edit-this-page, "
     ".edit-page-link, .last-updated, .lastupdated, .page-info, .meta-data, .md-source-file, .md-content__button, "
-    ".md-feedback, .feedback, .viewcode-link, .copybtn, .advertisement, .cookie-banner"
+    ".md-feedback, .feedback, .viewcode-link, .viewcode-back, .copybtn, .linenos, td.gutter, .advertisement, .cookie-banner"
 )
 """What is never content, wherever it stands."""
 
 _BESIDE = (
     "header, aside, #header, #footer, #sidebar, #nav, #navigation, #menu, .header, .footer, .navbar, .nav, .menu, "
-    ".navigation, .topbar, .site-header, .site-footer, .document-header"
+    ".navigation, .topbar, .sidebar, .site-header, .site-footer, .document-header"
 )
 """What is not content where nothing says what is."""
 
@@ -114,6 +112,10 @@ def take_off(node: LexborNode, selectors: tuple[str, ...]) -> None:
         for inner in _css(node, selector):
             if inner.mem_id != node.mem_id:
                 inner.decompose()
+    for link in node.css("a[href*='#']"):
+        # The mark beside a heading: ¶, #, § or nothing at all. A heading that is a link keeps its words.
+        if not any(map(str.isalnum, link.text())) and link.css_first("img") is None:
+            link.decompose()
 
 
 def find_content(tree: LexborHTMLParser) -> list[LexborNode]:

@@ -177,11 +177,17 @@ class Pass:
             case "elsewhere":
                 self._leave(job.key, "elsewhere", outcome.why, was_listed, "lead out of the site now")
             case "failed":
-                self._trouble.add("could not be read", f"{job.key}, {outcome.why}")
-                if self._failures >= FAILURES_IN_A_ROW:
-                    self._listing.problems.append("the server stopped answering: no more pages were asked for")
-                    self._is_over = True
+                self._take_failure(outcome)
         return self._is_over
+
+    def _take_failure(self, outcome: Outcome) -> None:
+        job = outcome.job
+        self._trouble.add("could not be read", f"{job.key}, {outcome.why}")
+        if job.row is not None:
+            self._follow_links(job.row.links, job.depth)  # what it led to may still be there
+        if self._failures >= FAILURES_IN_A_ROW:
+            self._listing.problems.append("the server stopped answering: no more pages were asked for")
+            self._is_over = True
 
     def _take_unchanged(self, outcome: Outcome) -> None:
         row, depth = outcome.job.row, outcome.job.depth

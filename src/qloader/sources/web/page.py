@@ -164,7 +164,7 @@ def _content(tree: LexborHTMLParser, selector: str | None, remove: tuple[str, ..
 
 def _breadcrumbs(tree: LexborHTMLParser) -> list[str]:
     for trail in tree.css(_CRUMBS):
-        items = trail.css("li") or trail.css("a")
+        items = trail.css("li:not(.wy-breadcrumbs-aside)") or trail.css("a")
         found = [" ".join(item.text(strip=False).split()) for item in items]
         words = [word.strip("/»›> ") for word in found]
         named = [word for word in words if word and any(character.isalnum() for character in word)]

@@ -192,8 +192,10 @@ class WebSource:
         first = walk.walk([start])
         if first is not None and first.error is not None:
             raise first.error
-        if first is not None and first.kind in ("gone", "failed"):
-            raise self._no_start("there is nothing (404)" if first.kind == "gone" else first.why)
+        if first is not None and first.kind not in ("page", "unchanged"):
+            raise self._no_start(
+                "there is nothing (404, 410)" if first.kind == "gone" else f"{first.kind}, {first.why}"
+            )
         if first is not None and first.url and self.scope.page(first.url) is None:
             raise SourceError(
                 f"Source {self.name}: {start} leads to {first.url}, which does not lie below it.",

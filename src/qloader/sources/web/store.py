@@ -103,6 +103,7 @@ class PageStore:
         """
         self._path = path
         self._extraction = extraction
+        self._met: dict[str, bool] = {}
         try:
             try:
                 self._connection = self._open()
@@ -136,13 +137,8 @@ class PageStore:
         yield from self._connection.execute("SELECT key, url FROM page WHERE listed ORDER BY key")
 
     def begin(self) -> None:
-        """Begins a pass over the site. What it writes stays, however it ends.
-
-        Each write is a transaction of its own, which costs no wait for the disk (WAL), so that nobody is kept out
-        while a server is waited for.
-        """
-        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
-        self._connection.execute("DELETE FROM temp.seen")
+        """Begins a pass over the site. What it saves stays, however it ends."""
+        self._met.clear()
 
     def save(self, row: Row, *, counts: bool) -> None:
         """Replaces what is known of a page.
@@ -171,12 +167,11 @@ class PageStore:
                 int(time.time()),
             ),
         )
-        self._saw(row.key, counts=counts)
+        self._met[row.key] = counts
 
     def keep(self, key: str, *, counts: bool) -> None:
         """Notes that a page is as it was; `counts` as for `save`."""
-        self._connection.execute("UPDATE page SET checked = ? WHERE key = ?", (int(time.time()), key))
-        self._saw(key, counts=counts)
+        self._met[key] = counts
 
     def forget(self, key: str) -> None:
         """Drops a page that is gone."""
@@ -191,34 +186,41 @@ class PageStore:
             complete: Whether what was not seen is gone.
             partial: Whether only some pages were looked at, so that a canonical one need not be among them.
         """
-        other = " OR t.listed" if partial else ""
-        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, token TEXT)")
-        self._connection.execute("DELETE FROM temp.found")
-        self._connection.execute(
-            "INSERT INTO temp.found SELECT p.key, p.token FROM page p JOIN temp.seen USING (key) "
-            f"WHERE p.kind = '{DOCUMENT}' AND NOT (p.target <> '' AND EXISTS (SELECT 1 FROM page t "
-            f"WHERE t.key = p.target AND t.kind = '{DOCUMENT}' AND t.target = '' "
-            f"AND (t.key IN (SELECT key FROM temp.seen){other})))"
+        run, now = self._connection.execute, int(time.time())
+        run("DROP TABLE IF EXISTS temp.met")
+        run("DROP TABLE IF EXISTS temp.found")
+        run("CREATE TEMP TABLE met (key TEXT PRIMARY KEY, counts INTEGER) WITHOUT ROWID")
+        run("CREATE TEMP TABLE found (key TEXT PRIMARY KEY, token TEXT) WITHOUT ROWID")
+        run("BEGIN IMMEDIATE")
+        try:
+            self._settle(now, complete=complete, partial=partial)
+        except BaseException:
+            run("ROLLBACK")
+            raise
+        run("COMMIT")
+        yield from self._connection.execute("SELECT key, token FROM temp.found ORDER BY key")
+
+    def _settle(self, now: int, *, complete: bool, partial: bool) -> None:
+        """What was met and is a document becomes what was listed last."""
+        run = self._connection.execute
+        self._connection.executemany("INSERT INTO temp.met VALUES (?, ?)", self._met.items())
+        seen = "SELECT key FROM temp.met WHERE counts"
+        run(
+            f"INSERT INTO temp.found SELECT key, token FROM page p WHERE key IN ({seen}) AND kind = '{DOCUMENT}' "
+            f"AND NOT (target <> '' AND EXISTS (SELECT 1 FROM page t WHERE t.key = p.target AND t.kind = '{DOCUMENT}' "
+            f"AND t.target = '' AND (t.key IN ({seen}){' OR t.listed' if partial else ''})))"
         )
-        self._connection.execute(
-            "UPDATE page SET listed = key IN (SELECT key FROM temp.found) "
-            "WHERE key IN (SELECT key FROM temp.seen) OR ?",
+        run("UPDATE page SET checked = ? WHERE key IN (SELECT key FROM temp.met)", (now,))
+        run(
+            f"UPDATE page SET listed = key IN (SELECT key FROM temp.found) WHERE key IN ({seen}) OR ?",
             (complete,),
         )
         if complete:
-            self._connection.execute(
-                "DELETE FROM page WHERE key NOT IN (SELECT key FROM temp.seen) AND checked < ?",
-                (int(time.time()) - _FORGET_AFTER,),
-            )
-        yield from self._connection.execute("SELECT key, token FROM temp.found ORDER BY key")
+            run("DELETE FROM page WHERE key NOT IN (SELECT key FROM temp.met) AND checked < ?", (now - _FORGET_AFTER,))
 
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
-
-    def _saw(self, key: str, *, counts: bool) -> None:
-        if counts:
-            self._connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (key,))
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
