@@ -25,6 +25,7 @@ TAKES_A_MESSAGE = {
     "_say": 0,
     "_trouble.add": 0,
     "_wrong_vectors": 0,
+    "self._only": 1,
     "os_errors": 0,
     "_Refusal": 1,
     "problems.append": 0,
@@ -39,6 +40,7 @@ GIVES_A_MESSAGE = {
     "index/server_errors.py": {"_reason"},
     "planning/guards.py": {"_refuse_deletes", "_refuse_updates", "check_guards"},
     "sources/web/listing.py": {"_SOFT"},
+    "sources/protocol.py": {"only_since"},
     "state/database.py": {"_explain"},
     "workspace/planning.py": {"_warnings"},
 }

@@ -8,6 +8,8 @@ from docs_pages import DOCS, code_spans, table_rows
 from docs_stage import SCENES, Stage
 from error_messages import SOURCE
 
+from qloader.config.sources import SOURCE_TYPES
+
 PAGE = DOCS / "architecture.md"
 
 TYPES_ONLY = {("render", "workspace")}
@@ -65,6 +67,23 @@ def test_imports_point_down_the_page():
 def test_imports_for_types_point_down_too_but_for_those_that_the_page_explains():
     order = rooms()
     assert {(a, b) for a, b in arrows() if order.index(a) >= order.index(b)} == TYPES_ONLY
+
+
+def source_of(module):
+    """Which kind of source a module of `sources/` belongs to, if to one."""
+    return next((kind for kind in SOURCE_TYPES if module.partition(".")[0].partition("_")[0] == kind), None)
+
+
+def test_a_source_never_imports_another():
+    found = set()
+    for path in (SOURCE / "sources").rglob("*.py"):
+        own = source_of(".".join(path.relative_to(SOURCE / "sources").with_suffix("").parts))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            others = {source_of(name.removeprefix("qloader.sources.")) for name in names if "qloader.sources." in name}
+            found |= {(own, other) for other in others - {None} if own is not None and other != own}
+    assert found == set()
 
 
 def test_applying_knows_nothing_of_progress():

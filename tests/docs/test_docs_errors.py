@@ -38,12 +38,16 @@ SPOKEN_FOR_OTHERS = {
     "index/server_errors.py:IndexUnavailableError": "_reason",
     "index/server_errors.py:RequestTooLargeError": "_reason",
     "planning/guards.py:_Refusal": "_refuse_deletes, _refuse_updates and check_guards",
+    "sources/files.py:append": "only_since",
+    "sources/git.py:_only": "only_since",
+    "sources/git.py:append": "_only",
     "sources/web/discovery.py:append": "what read_sitemaps says of a part",
     "sources/web/listing.py:_leave": "_SOFT",
     "sources/web/listing.py:add": "_leave",
     "sources/web/listing.py:append": "Trouble.add",
     "sources/web/source.py:append": "only_since",
     "workspace/planning.py:PlanWarning": "_warnings",
+    "workspace/since.py:SourceError": "the source's own words, after --since",
     "workspace/readers.py:SourceError": "an error of a reader process, as it is",
 }
 """Places that say what other places have worded, and which."""

@@ -86,6 +86,7 @@ class Atlassian(Site):
 class Wiki(Atlassian):
     lists = r"/spaces/\d+/pages|/rest/api/content(/scan)?\?"
     entries = "results"
+    kind = "page"
 
     def open(self):
         return self.running.source(label_changes=True, retry_attempts=0)
@@ -101,7 +102,7 @@ class Wiki(Atlassian):
         if key in self.names:
             self.model.edit(self.names[key], body)
         else:
-            self.names[key] = self.model.add("ENG", key, body)
+            self.names[key] = self.model.add("ENG", key, body, type=self.kind)
 
     def delete(self, key):
         self.model.set_status(self.names[key], "trashed")
@@ -127,6 +128,20 @@ class Wiki(Atlassian):
         self.model.spaces["ENG"].hidden = True
         yield
         self.model.spaces["ENG"].hidden = False
+
+
+class Blog(Wiki):
+    lists = r"/spaces/\d+/blogposts|/rest/api/content(/scan)?\?.*type=blogpost"
+    kind = "blogpost"
+
+    def open(self):
+        return self.running.source(label_changes=True, retry_attempts=0, blog_posts=True)
+
+    def id_of(self, key):
+        return f"blog/{self.names[key]}"
+
+    def move(self, key):
+        raise Unsupported("a blog post is below nothing")
 
 
 class Tracker(Atlassian):
@@ -357,6 +372,24 @@ class TestConfluenceDataCenter(SourceContract):
     def site(self, request):
         with run_confluence("data_center", max_limit=FEW, has_scan=request.param) as running:
             yield Wiki(running, pages_by_offset=not request.param)
+
+
+class TestBlogCloud(SourceContract):
+    many = 1000  # they are listed as pages are
+
+    @pytest.fixture
+    def site(self):
+        with run_confluence("cloud", max_limit=FEW) as running:
+            yield Blog(running)
+
+
+class TestBlogDataCenter(SourceContract):
+    many = 1000
+
+    @pytest.fixture
+    def site(self):
+        with run_confluence("data_center", max_limit=FEW) as running:
+            yield Blog(running)
 
 
 class TestJiraCloud(SourceContract):

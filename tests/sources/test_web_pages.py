@@ -191,7 +191,8 @@ def test_what_a_page_says_of_itself():
     found = read(
         "<html lang='pt-BR'><head><base href='/guide/x/'><title>T</title><meta name='Description' content=' How\n to '>"
         "<link rel='canonical' href='/guide/install/'><meta name='robots' content='NOINDEX, follow'></head><body>"
-        "<nav aria-label='Breadcrumbs'><ol><li><a href='/'>Docs</a> /</li><li>›</li><li>Install</li><li class='wy-breadcrumbs-aside'>View page source</li></ol></nav>"
+        "<nav aria-label='Breadcrumbs'><ol><li><a href='/'>Docs</a> /</li><li>›</li><li>Install</li>"
+        "<li class='wy-breadcrumbs-aside'>View page source</li></ol></nav>"
         "<main><p>Text <a href='y'>y</a> <a href='mailto:x@y.z'>m</a></p></main></body></html>"
     )
     assert found.title == "T"
@@ -200,7 +201,24 @@ def test_what_a_page_says_of_itself():
     assert found.noindex
     assert found.links == ("https://docs.example.com/", "https://docs.example.com/guide/x/y")
     assert read("<main>x", headers={"content-language": "de-AT, en"}).language == "de-at"
-    assert read("<main>x", headers={"x-robots-tag": "noindex"}).noindex
+
+
+@pytest.mark.parametrize(
+    ("tag", "meta", "expected"),
+    [
+        ("noindex", "", True),
+        ("nofollow, NONE", "", True),
+        ("googlebot: noindex", "", False),
+        ("qloader: noindex, otherbot: nofollow", "", True),
+        ("unavailable_after: 25 Jun 2010 15:00:00 PST", "", False),
+        ("", "noindex", True),
+        ("", "none", True),
+        ("", "index, follow, noimageindex", False),
+    ],
+)
+def test_whether_a_page_may_be_in_an_index(tag, meta, expected):
+    found = read(f"<meta name='robots' content='{meta}'><main>x</main>", headers={"x-robots-tag": tag})
+    assert found.noindex is expected
 
 
 def test_a_refresh_is_a_redirect_if_it_comes_soon():

@@ -44,7 +44,8 @@ _FURNITURE = (
     # Who wrote it when, with what, and whether it helped.
     ".theme-doc-footer, .theme-last-updated, .theme-edit-this-page, .theme-doc-version-badge, .edit-this-page, "
     ".edit-page-link, .last-updated, .lastupdated, .page-info, .meta-data, .md-source-file, .md-content__button, "
-    ".md-feedback, .feedback, .viewcode-link, .viewcode-back, .copybtn, .linenos, td.gutter, .advertisement, .cookie-banner"
+    ".md-feedback, .feedback, .viewcode-link, .viewcode-back, .copybtn, .linenos, td.gutter, "
+    ".advertisement, .cookie-banner"
 )
 """What is never content, wherever it stands."""
 

@@ -80,7 +80,7 @@ def read_page(
     """
     content_type = headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
-    noindex = "noindex" in headers.get("x-robots-tag", "").lower()
+    noindex = _forbids(headers.get("x-robots-tag", ""))
     if media in MARKDOWN_TYPES or media in TEXT_TYPES:
         return _read_text(data, content_type, url, is_markdown=media in MARKDOWN_TYPES, noindex=noindex)
     if media not in HTML_TYPES and (media or not data[:512].lstrip().startswith(b"<")):
@@ -123,7 +123,7 @@ def _read_html(
     language = _language(_attribute(tree, "html", "lang") or headers.get("content-language", ""))
     description = _attribute(tree, "meta[name=description i]", "content")
     breadcrumbs = _breadcrumbs(tree)
-    noindex = noindex or any("noindex" in _value(meta, "content").lower() for meta in tree.css("meta[name=robots i]"))
+    noindex = noindex or any(_forbids(_value(meta, "content")) for meta in tree.css("meta[name=robots i]"))
     refresh = _REFRESH.match(_attribute(tree, "meta[http-equiv=refresh i]", "content"))
     page_title = html_title(html) or _attribute(tree, "meta[property='og:title']", "content")
     title, text = _content(tree, selector, remove)
@@ -171,6 +171,18 @@ def _breadcrumbs(tree: LexborHTMLParser) -> list[str]:
         if named:
             return [word[:_LONGEST] for word in named[:20]]
     return []
+
+
+def _forbids(rules: str) -> bool:
+    """Whether rules for robots keep a page out of an index. `somebot:` before a rule makes it that robot's."""
+    agent = ""
+    for rule in rules.lower().split(","):
+        before, colon, after = rule.rpartition(":")
+        if colon:
+            agent = before.strip()
+        if agent in ("", "qloader", "*") and after.strip() in ("noindex", "none"):
+            return True
+    return False
 
 
 def _language(value: str) -> str:
