@@ -119,8 +119,9 @@ class Wiki(Atlassian):
         self.model.label(self.names[key], label)
 
     def move(self, key):
-        parent = next(one for one in self.names.values() if one != self.names[key])
-        self.model.move(self.names[key], parent=parent)
+        page = self.names[key]
+        below = {page, *(one.id for one in self.model.below(page))}
+        self.model.move(page, parent=next(one for one in self.names.values() if one not in below))
         return self.names[key]
 
     @contextlib.contextmanager
@@ -319,6 +320,7 @@ class Pages(Site):
     def while_paging(self, edit):
         self.site.before_next = edit
         yield
+        self.site.before_next = None
 
     def now(self):
         return self.clock

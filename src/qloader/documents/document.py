@@ -80,3 +80,7 @@ SKIP_REASONS = {
 
 FAILURES = frozenset({"unreadable", "vanished"})
 """The reasons that say nothing about the item itself; they make a listing incomplete."""
+
+OUT_OF_SIGHT = frozenset({"unreadable", "robots", "elsewhere", "no text"})
+"""The reasons for which a listed item is no document just now, though it may be one again: of one that was applied they
+do not prove that it is gone."""

@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from xxhash import xxh3_128
 
-from qloader.documents.document import FAILURES, SKIP_REASONS, Skipped
+from qloader.documents.document import FAILURES, OUT_OF_SIGHT, SKIP_REASONS, Skipped
 from qloader.documents.hashing import EMPTY_ROOT, add_to_root, entry_hash, fingerprint
 from qloader.manifest.cache import Cache, CachedSnapshot
 from qloader.manifest.manifest import Manifest
@@ -45,6 +45,7 @@ def take_snapshot(
     advance: Callable[[int], None] = lambda _: None,
     reader: Callable[[int], Read | None] = lambda _: None,
     listing: Callable[[], Listing] | None = None,
+    holds: Callable[[str], bool] = lambda _: False,
 ) -> Manifest:
     """Brings the cache's entries of a source up to date and returns the manifest.
 
@@ -56,6 +57,8 @@ def take_snapshot(
         reader: Who reads so many documents, if not this process.
         listing: Lists the source in another way than whole (`--since`). What it leaves out is not in the manifest, so
             that the cache should be an empty one.
+        holds: Whether the index holds the document of an id. One that does and is out of sight makes the listing
+            incomplete, whatever the source or the cache remember of it.
 
     Raises:
         SourceError: The source cannot be listed.
@@ -72,7 +75,7 @@ def take_snapshot(
     if previous is not None and proof is not None and previous.proof == proof:
         return _manifest(source, previous)
 
-    listed = _Listed(cache.connection, (listing or source.list)())
+    listed = _Listed(cache.connection, (listing or source.list)(), holds)
     if previous is not None and listed.hash is not None and listed.hash == previous.listing:
         snapshot = replace(previous, proof=proof, revision=listed.listing.revision)
         if snapshot != previous:
@@ -87,7 +90,7 @@ def take_snapshot(
 class _Listed:
     """A listing read to its end: its hash, and its items in memory or, if many, in a temporary table."""
 
-    def __init__(self, connection: sqlite3.Connection, listing: Listing) -> None:
+    def __init__(self, connection: sqlite3.Connection, listing: Listing, holds: Callable[[str], bool]) -> None:
         self.listing = listing
         self._connection = connection
         self._items: list[Item] = []
@@ -102,6 +105,8 @@ class _Listed:
             self._items.append(item)
             if len(self._items) >= HELD_IN_MEMORY:
                 self._spill()
+        if listing.complete:
+            listing.problems.extend(_out_of_sight(listing.skipped, holds))
         for skipped in listing.skipped:
             digest.update(f"{skipped.id}\0{skipped.reason}\0\n".encode("utf-8", "surrogatepass"))
         self.hash = digest.digest() if trusted and listing.complete else None
@@ -295,6 +300,16 @@ class _Reading:
                 examples.append(document_id.encode("utf-8", "replace").decode())
             found[reason] = (count + 1, examples)
         return {reason: (count, tuple(examples)) for reason, (count, examples) in sorted(found.items())}
+
+
+def _out_of_sight(skipped: Iterable[Skipped], holds: Callable[[str], bool]) -> Iterator[str]:
+    """Says which documents of the index were listed, but could not be seen to be documents still."""
+    lost = [item for item in skipped if item.reason in OUT_OF_SIGHT and holds(item.id)]
+    if lost:
+        first = lost[0]
+        documents = "1 document of the index is" if len(lost) == 1 else f"{len(lost):,} documents of the index are"
+        detail = f"{SKIP_REASONS[first.reason]}{first.detail and ': '}{first.detail}"
+        yield f"{documents} listed, but cannot be read now: {first.id} {detail}"
 
 
 def _manifest(source: Source, snapshot: CachedSnapshot) -> Manifest:

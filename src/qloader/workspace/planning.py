@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -289,15 +289,36 @@ def _take_snapshots(
         with progress.phase(f"snapshot {name}", None) as phase:
             source, reader = settings.open_source(name), settings.reader(name)
             listing = None if request.since is None else partial(list_since, source, request.since)
-            manifests.append(
-                take_snapshot(source, cache, chunking, advance=phase.advance, reader=reader, listing=listing)
-            )
-            if is_stranger(source, known.sources.get(name)):
+            record = known.sources.get(name)
+            if is_stranger(source, record):
                 strangers.add(name)
+            is_same = record is not None and record.type == source.type and name not in strangers
+            with _holding(settings, name if is_same else None) as holds:
+                manifests.append(
+                    take_snapshot(
+                        source, cache, chunking, advance=phase.advance, reader=reader, listing=listing, holds=holds
+                    )
+                )
             if isinstance(source, MeetsUnknown) and source.unknown:
                 named = ", ".join(sorted(source.unknown)[:UNKNOWN_NAMED])
                 notes.append(f"{name}: only the text was kept of what qloader cannot read yet: {named}")
     return manifests, strangers, notes
+
+
+@contextlib.contextmanager
+def _holding(settings: Settings, source: str | None) -> Iterator[Callable[[str], bool]]:
+    """Whether the state holds a document of a source; of none where there is no such source."""
+    state = settings.read_state() if source is not None else None
+    if state is None or source is None:
+        yield lambda _: False
+        return
+
+    def holds(document_id: str) -> bool:
+        record = state.document(source, document_id)
+        return record is not None and not record.is_deleted
+
+    with state:
+        yield holds
 
 
 def _removed(settings: Settings, request: PlanRequest, known: Known) -> list[str]:
