@@ -193,7 +193,9 @@ def test_ctrl_c_twice_stops_at_once_and_nothing_is_lost(
 
 
 def test_ctrl_c_ends_a_plan_without_a_trace_and_without_leaving_its_readers_behind(prompt: Prompt) -> None:
-    write(prompt.docs, some_documents(4_000))
+    # Some take a reader a second each, so that it is not done before the signal comes.
+    long = "\n\n".join(f"Paragraph {n} of a page that takes a while to read." for n in range(150_000))
+    write(prompt.docs, {**some_documents(4_000), **{f"long-{n}.md": long for n in range(4)}})
     with prompt.start("plan", "-o", "plan.json") as process:
         # The readers are up when somebody has this process as its parent.
         wait_until(lambda: process.poll() is not None or bool(psutil.Process(process.pid).children()))
@@ -206,4 +208,4 @@ def test_ctrl_c_ends_a_plan_without_a_trace_and_without_leaving_its_readers_behi
     assert "Traceback" not in errors
     assert psutil.wait_procs(readers, timeout=10)[1] == []
     assert not (prompt.folder / "plan.json").exists()
-    assert prompt.ok("plan").last.startswith("Plan: 4000 to create")
+    assert prompt.ok("plan").last.startswith("Plan: 4004 to create")

@@ -126,7 +126,7 @@ def test_qloader_home_moves_state_and_cache_and_nothing_else(
     prompt.load()
     assert (home / "test" / "state.db").exists()
     assert (home / "test" / "cache.db").exists()
-    assert {path.name for path in (prompt.folder / ".qloader").iterdir()} == {"index"}
+    assert {path.name for path in (prompt.folder / ".qloader").iterdir()} == {".gitignore", "index"}
     assert (home / "test" / "state.db").stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700
     assert prompt.ok("plan").last == "No changes. The index matches the sources."

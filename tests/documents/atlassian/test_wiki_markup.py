@@ -217,8 +217,9 @@ def test_hostile_text_takes_time_in_proportion_to_its_size(piece):
         wiki_to_markdown(source)
         return time.process_time() - start
 
-    # Eight times the size: linear is 8, quadratic 64. The floor keeps noise out of tiny times.
-    assert cost(40_000) < 24 * max(cost(5_000), 0.02)
+    # Eight times the size: linear is 8, quadratic 64. The floor keeps noise out of tiny times, and a busy machine may
+    # spoil one comparison; what is quadratic fails each of them.
+    assert any(cost(40_000) < 24 * max(cost(5_000), 0.02) for _ in range(3))
 
 
 ISSUE = """h2. Steps
