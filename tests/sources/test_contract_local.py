@@ -59,10 +59,11 @@ class Folder(Site):
         file.write_text(f"---\ntags: [{label}]\n---\n{text}", encoding="utf-8")
 
     def move(self, key):
-        (self.path / "elsewhere").mkdir()
-        (self.path / self.id_of(key)).rename(self.path / "elsewhere" / f"{key}.md")
-        self.names[key] = f"elsewhere/{key}.md"
-        return self.names[key]
+        old, new = self.id_of(key), f"elsewhere/{self.id_of(key)}"
+        (self.path / new).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / old).rename(self.path / new)
+        self.names[key] = new
+        return new
 
     def denied(self):
         return not_mounted(self.path)
@@ -115,7 +116,7 @@ class Repository(Site):
 
     def move(self, key):
         text = self.files.pop(self.id_of(key))
-        self.names[key] = f"elsewhere/{key}.md"
+        self.names[key] = f"elsewhere/{key}.md" if key not in self.names else f"elsewhere/{self.names[key]}"
         self.write(key, text)
         return self.names[key]
 

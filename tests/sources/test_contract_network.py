@@ -45,6 +45,9 @@ class Atlassian(Site):
     def while_paging(self, edit):
         return self.failing(Fault(self.lists, after=1, before=edit))
 
+    def before_answer(self, number, edit):
+        return self.failing(Fault("", after=number - 1, before=edit))
+
     def repeats_across_pages(self):
         if self.pages_by_offset:
             return self.one_in_front()
@@ -121,7 +124,8 @@ class Wiki(Atlassian):
     def move(self, key):
         page = self.names[key]
         below = {page, *(one.id for one in self.model.below(page))}
-        self.model.move(page, parent=next(one for one in self.names.values() if one not in below))
+        parent = next((one for one in self.names.values() if one not in below), None)
+        self.model.move(page, parent=parent)
         return self.names[key]
 
     @contextlib.contextmanager
@@ -207,9 +211,15 @@ class PagedSite(DocsSite):
         self.repeats = False
         self.may_be_read = True
         self.before_next = None
+        self.before_answer = None
         self.breaks_at = None
 
     def _respond(self, path, request):
+        if self.before_answer is not None:
+            number, edit = self.before_answer
+            self.before_answer = (number - 1, edit) if number > 1 else None
+            if number == 1:
+                edit()
         if not self.may_be_read:
             return Response("no", 403)
         if self.sitemap is None and path.startswith("/guide/doc-") and self.breaks_at is not None:
@@ -321,6 +331,12 @@ class Pages(Site):
         self.site.before_next = edit
         yield
         self.site.before_next = None
+
+    @contextlib.contextmanager
+    def before_answer(self, number, edit):
+        self.site.before_answer = number, edit
+        yield
+        self.site.before_answer = None
 
     def now(self):
         return self.clock

@@ -77,7 +77,7 @@ def _kind(location: str) -> str:
     return location.partition(":")[0]
 
 
-def find_resumable(plan: PlanHeader, header: StateHeader | None, state: StateStore) -> RunRecord | None:
+def find_resumable(plan: PlanHeader, header: StateHeader | None, state: StateStore | None) -> RunRecord | None:
     """The run that began this plan, if nothing else has happened to the state since.
 
     Raises:
@@ -90,6 +90,7 @@ def find_resumable(plan: PlanHeader, header: StateHeader | None, state: StateSto
                 remedy="Check state.path and QLOADER_HOME, restore a backup, or plan again.",
             )
         return None
+    assert state is not None
     last = next((run for run in state.runs() if run.last_serial > run.base_serial), None)
     if last is not None and last.plan == plan.digest and last.last_serial == header.serial:
         return last

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from qloader.applying.result import ApplyResult
     from qloader.planning.plan import Plan
+    from qloader.render.diff import Texts
     from qloader.render.progress import Progress
     from qloader.workspace import Workspace
     from qloader.workspace.planning import PlanRequest, PlanResult
@@ -37,6 +38,7 @@ class PlanFormat(StrEnum):
 
     text = "text"
     markdown = "markdown"
+    html = "html"
     json = "json"
 
 
@@ -73,7 +75,7 @@ SinceOption = Annotated[
     ),
 ]
 PlanFormatOption = Annotated[
-    PlanFormat, typer.Option("--format", help="text for people, or markdown or json on stdout.")
+    PlanFormat, typer.Option("--format", help="text for people, or markdown, html or json on stdout.")
 ]
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for people, or json on stdout.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Show every change; long lists are folded otherwise.")]
@@ -131,7 +133,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
 
 
-def show_plan(plan: Plan, output: PlanFormat, *, show_all: bool = False, path: Path | None = None) -> None:
+def show_plan(
+    plan: Plan, output: PlanFormat, *, show_all: bool = False, path: Path | None = None, texts: Texts | None = None
+) -> None:
     """Prints a plan.
 
     Args:
@@ -139,7 +143,12 @@ def show_plan(plan: Plan, output: PlanFormat, *, show_all: bool = False, path: P
         output: How.
         show_all: Do not fold long lists.
         path: The plan file, which is what `json` prints.
+        texts: Where the changed texts come from; None prints none. `json` has none.
     """
+    from qloader.render.diff import DIFF_LINES
+    from qloader.render.wording import FOLD
+
+    fold, lines = (sys.maxsize, sys.maxsize) if show_all else (FOLD, DIFF_LINES)
     match output:
         case PlanFormat.json:
             assert path is not None
@@ -150,12 +159,17 @@ def show_plan(plan: Plan, output: PlanFormat, *, show_all: bool = False, path: P
         case PlanFormat.markdown:
             from qloader.render.markdown import render_markdown
 
-            for line in render_markdown(plan):
-                sys.stdout.write(line)
+            for part in render_markdown(plan, texts=texts, fold=fold, lines=lines):
+                sys.stdout.write(part)
+        case PlanFormat.html:
+            from qloader.render.html import render_html
+
+            for part in render_html(plan, texts=texts, fold=fold, lines=lines):
+                sys.stdout.write(part)
         case PlanFormat.text:
             from qloader.render.text import render_plan
 
-            render_plan(plan, people(), fold=sys.maxsize if show_all else 20)
+            render_plan(plan, people(), fold, texts=texts, lines=lines)
 
 
 def make_progress() -> Progress:

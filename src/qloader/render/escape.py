@@ -42,6 +42,14 @@ def escape_controls(text: str) -> str:
     return _SEARCH.sub(_escape, text)
 
 
+def escape_line(line: str) -> str:
+    """One line of a text: its tabs stay, and joiners within words, all else is escaped as in a name."""
+    if line.isascii() and line.replace("\t", "").isprintable():
+        return line
+    parts = _KEPT.split(line)
+    return "".join(part if number % 2 else _escape_but_tabs(part) for number, part in enumerate(parts))
+
+
 def escape_message(text: str) -> str:
     """A message of several lines: its line ends and tabs stay, all else is escaped as in a name.
 

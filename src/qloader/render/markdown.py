@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
+from qloader.render.diff import DIFF_LINES, Kind, Texts, describe_more, diff_lines
 from qloader.render.wording import (
     FOLD,
     SIGNS,
@@ -31,6 +33,7 @@ from qloader.render.wording import (
 
 if TYPE_CHECKING:
     from qloader.planning.plan import Action, Change, Plan, PlanHeader, SourceSummary
+    from qloader.workspace.showing import TextChange
 
 LIMIT = 60_000
 """Characters at most: GitHub refuses comments beyond 65,536, and whoever posts one may add words of their own."""
@@ -40,6 +43,15 @@ ID_CHARACTERS = 160
 
 _NOTES = 12_000
 """Characters at most for all warnings."""
+
+_TEXTS = 500
+"""Documents of a source at most whose texts a comment could hold."""
+
+_DOCUMENT = 12_000
+"""Characters at most for one document's diff."""
+
+_DOCUMENT_FRAME = 400
+"""What the fences and the count of a document's diff take at most, but for a text that is full of backticks."""
 
 _NAMES = 3_000
 """Characters at most for a list of source names."""
@@ -53,11 +65,16 @@ _SMALLEST_SECTION = 2 * _FRAME
 _TICKS = re.compile("`+")
 
 
-def render_markdown(plan: Plan) -> Iterator[str]:
+def render_markdown(
+    plan: Plan, *, texts: Texts | None = None, fold: int = FOLD, lines: int = DIFF_LINES
+) -> Iterator[str]:
     """A plan as Markdown, in one pass over its changes.
 
     Args:
         plan: The plan; its changes are in a plan's order.
+        texts: Where the changed texts come from, each folded below its change; None shows none.
+        fold: Changes of a source whose texts are shown, where there is room.
+        lines: Lines of a document's diff that are shown, where there is room.
 
     Yields:
         Whole lines with their line ends, `LIMIT` characters in all at most. The totals come first and are
@@ -78,7 +95,10 @@ def render_markdown(plan: Plan) -> Iterator[str]:
             continue
         # The last source may use all that is left; before it, each leaves most of it to others.
         share = max(left // min(len(unseen) + 1, 3), _SMALLEST_SECTION)
-        section = _section(name, source, changes, share - _FRAME)
+        if texts is None:
+            section = _section(name, source, changes, share - _FRAME)
+        else:
+            section = _text_section(name, source, changes, share - _FRAME, texts, fold, lines)
         left -= sum(map(len, section))
         yield from section
     if unlisted:
@@ -149,6 +169,57 @@ def _section(name: str, source: SourceSummary | None, changes: Iterator[Change],
     if len(listed) > FOLD:
         section.append("</details>\n\n")
     return section
+
+
+def _text_section(
+    name: str,
+    source: SourceSummary | None,
+    changes: Iterator[Change],
+    room: int,
+    texts: Texts,
+    fold: int,
+    lines: int,
+) -> list[str]:
+    """One source with its texts: each document folded, the rest counted."""
+    first = list(islice(changes, min(fold, _TEXTS)))
+    documents: list[str] = []
+    shown = 0
+    for found in texts.of(iter(first)):
+        document = "".join(_text_document(found, min(room, _DOCUMENT), lines))
+        room -= len(document)
+        if room < 0:
+            break
+        documents.append(document)
+        shown += 1
+    hidden = count_actions(chain(first[shown:], changes))
+    section = [f"#### {_head_source(name, source)}\n\n", *documents]
+    if hidden:
+        section.append(f"… and {hidden.total():,} more, not shown: {list_counts(hidden)}.\n\n")
+    return section
+
+
+def _text_document(found: TextChange, room: int, limit: int) -> list[str]:
+    line = describe_change(found.change, characters=ID_CHARACTERS)
+    detail = f" <code>{escape(line.detail)}</code>" if line.detail else ""
+    name = escape(f"{SIGNS[line.action]} {line.name}")
+    head = f"<details><summary><code>{name}</code>{detail}</summary>\n\n"
+    room -= len(head) + _DOCUMENT_FRAME
+    shown: list[str] = []
+    more: Counter[Kind] = Counter()
+    ticks = 2
+    for part in diff_lines(found):
+        text = f"{part}\n"
+        if not more:
+            room -= len(text)
+        if more or room < 0 or len(shown) >= limit:
+            more[part.kind] += 1
+            continue
+        shown.append(text)
+        ticks = max(ticks, *map(len, _TICKS.findall(text)), 0)
+    fence = "`" * (ticks + 1)
+    diff = [f"{fence}diff\n", *shown, f"{fence}\n\n"] if shown else []
+    rest = [f"{describe_more(more)}, not shown.\n\n"] if more else []
+    return [head, *diff, *rest, "</details>\n\n"]
 
 
 def _head_source(name: str, source: SourceSummary | None) -> str:

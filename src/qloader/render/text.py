@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qloader.planning.plan import ACTIONS
+from qloader.render.diff import DIFF_LINES, DiffLine, Kind, Texts, diff_lines, fold_lines
 from qloader.render.escape import escape_controls
 from qloader.render.wording import (
     FOLD,
@@ -42,6 +43,15 @@ COLOURS: Mapping[Action, str] = {
     "repair": "magenta",
 }
 
+_DIFF_COLOURS: Mapping[Kind, str] = {
+    "head": "cyan",
+    "embed": "bold cyan",
+    "add": "green",
+    "remove": "red",
+    "gap": "dim",
+    "note": "yellow",
+}
+
 _PIPED_WIDTH = 100_000
 _PIPED_HEIGHT = 50  # never matters, but without it rich asks the environment for both
 _PAGE = 200
@@ -67,13 +77,17 @@ def make_console(file: IO[str]) -> Console:
     )
 
 
-def render_plan(plan: Plan, console: Console, fold: int = FOLD) -> None:
+def render_plan(
+    plan: Plan, console: Console, fold: int = FOLD, *, texts: Texts | None = None, lines: int = DIFF_LINES
+) -> None:
     """Prints a plan, in one pass over its changes.
 
     Args:
         plan: The plan; its changes are in a plan's order.
         console: Where to.
         fold: Changes of a source that are printed before the rest is folded into a count.
+        texts: Where the changed texts come from, which are printed as a diff below each change; None prints none.
+        lines: Lines of a document's diff that are printed before the rest is folded into a count.
     """
     header = plan.header
     if not header.is_empty:
@@ -82,7 +96,10 @@ def render_plan(plan: Plan, console: Console, fold: int = FOLD) -> None:
     for name, changes in groupby(plan.changes(), key=lambda change: change.source):
         console.print()
         console.print(_head_source(name, unchanged.pop(name, None)), soft_wrap=True)
-        _print_changes(changes, console, fold)
+        if texts is None:
+            _print_changes(changes, console, fold)
+        else:
+            _print_texts(changes, texts, console, fold, lines)
     if not header.is_empty:
         _print_unchanged([source for source in header.sources if source.name in unchanged], console)
         console.print()
@@ -120,6 +137,26 @@ def _print_changes(changes: Iterator[Change], console: Console, fold: int) -> No
     more = count_actions(changes)
     if more:
         console.print(_fold(more), soft_wrap=True)
+
+
+def _print_texts(changes: Iterator[Change], texts: Texts, console: Console, fold: int, lines: int) -> None:
+    for number, found in enumerate(texts.of(islice(changes, fold))):
+        if number:
+            console.print()
+        line = describe_change(found.change)
+        console.print(_text_of(line, 0), soft_wrap=True)
+        kept, more = fold_lines(diff_lines(found), lines)
+        for part in kept:
+            console.print(_text_of_diff(part), soft_wrap=True)
+        if more:
+            console.print(Text(f"    {more} (use --all)", "dim"), soft_wrap=True)
+    if rest := count_actions(changes):
+        console.print()
+        console.print(_fold(rest), soft_wrap=True)
+
+
+def _text_of_diff(line: DiffLine) -> Text:
+    return Text(f"    {line}".rstrip(), _DIFF_COLOURS.get(line.kind, ""), tab_size=4)
 
 
 def _print_page(page: list[ChangeLine], width: int, console: Console) -> None:

@@ -7,9 +7,10 @@ folder has no pages) its `Site` says by raising `Unsupported`, with the reason; 
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,6 +107,13 @@ class Site:
     def while_paging(self, edit: Callable[[], None]) -> AbstractContextManager[None]:
         """While it lasts, `edit` is called once, when the first page of a listing was given out."""
         raise Unsupported("a listing has no pages")
+
+    def before_answer(self, number: int, edit: Callable[[], None]) -> AbstractContextManager[None]:
+        """While it lasts, `edit` is called once, before the place gives its answer of that number, counted from 1.
+
+        Answers are those to a listing and to a fetch alike. There may be fewer of them.
+        """
+        raise Unsupported("it is read in one go")
 
     def denied(self) -> AbstractContextManager[None]:
         """While it lasts, the source may not be read."""
@@ -399,6 +407,25 @@ class SourceContract:
         assert "Edited meanwhile." in seen.documents[site.id_of(key)].text
         assert found == {one: seen.hashes(one) for one in seen.documents}
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_whatever_happens_meanwhile_the_next_plan_holds_what_is_there(self, site: Site, seed: int) -> None:
+        people = _People(site, random.Random(seed))  # noqa: S311 - the same each time is what is wanted
+        for _ in range(8):
+            people.do_something()
+        with _plans(site) as plans:
+            for _ in range(6):
+                before = {site.id_of(key) for key in people.keys}
+                with _in_between(site, people.random.randint(1, 12), people.do_something):
+                    found = plans.take()
+                still = {site.id_of(key) for key in people.keys}
+                assert before & still <= found.keys() or not plans.complete
+                found = plans.take()
+                seen = look(site.open())
+                assert plans.complete
+                assert seen.documents.keys() == {site.id_of(key) for key in people.keys}
+                assert found == {one: seen.hashes(one) for one in seen.documents}
+                people.do_something()
+
     def test_an_item_that_goes_between_list_and_fetch_is_skipped_alone(self, site: Site) -> None:
         site.write_many({"one": "The first text.", "two": "The second text."})
         source = site.open()
@@ -553,6 +580,38 @@ class SourceContract:
         return keys
 
 
+class _People:
+    """They edit a place, one thing at a time, always the same for the same random numbers."""
+
+    def __init__(self, site: Site, numbers: random.Random) -> None:
+        self.site = site
+        self.random = numbers
+        self.keys: list[str] = []
+        self._count = 0
+
+    def do_something(self) -> None:
+        """Writes something new, or changes, moves or deletes what is there."""
+        self._count += 1
+        what = self.random.choice(("new", "new", "edit", "delete", "retitle", "tag", "move"))
+        if what == "new" or len(self.keys) < 2:
+            self.keys.append(f"doc-{self._count:03}")
+            self.site.write(self.keys[-1], f"Text {self._count}.")
+            return
+        key = self.random.choice(self.keys)
+        with suppress(Unsupported):
+            if what == "edit":
+                self.site.write(key, f"Text {self._count}.")
+            elif what == "delete":
+                self.site.delete(key)
+                self.keys.remove(key)
+            elif what == "retitle":
+                self.site.retitle(key, f"Title {self._count}")
+            elif what == "tag":
+                self.site.tag(key, f"label-{self._count}")
+            else:
+                self.site.move(key)
+
+
 @contextmanager
 def _plans(site: Site) -> Iterator[Plans]:
     with tempfile.TemporaryDirectory() as folder, Cache.open(Path(folder) / "cache.db") as cache:
@@ -571,6 +630,14 @@ def _while_paging(site: Site, edit: Callable[[], None]) -> Iterator[None]:
     with _try(lambda: site.while_paging(do)):
         yield
     assert done, "the listing had but one page, so that nothing was changed meanwhile"
+
+
+def _in_between(site: Site, number: int, edit: Callable[[], None]) -> AbstractContextManager[None]:
+    """As `Site.before_answer`; where that cannot be, things happen between two plans only."""
+    try:
+        return site.before_answer(number, edit)
+    except Unsupported:
+        return nullcontext()
 
 
 def _list_or_fail(source: Source) -> tuple[Listing, SourceError | None]:

@@ -49,7 +49,7 @@ def apply_plan(
         QloaderError: Anything else; what was committed stays, and the same plan goes on from there.
     """
     header = plan.header
-    _check_config(settings, header)
+    check_fits_config(settings, header)
     with (
         settings.write_state() as state,
         contextlib.closing(settings.open_index(guard=state.confirm, is_patient=True)) as index,
@@ -197,7 +197,12 @@ def _as_summary(totals: Totals) -> dict[str, int]:
     }
 
 
-def _check_config(settings: Settings, header: PlanHeader) -> None:
+def check_fits_config(settings: Settings, header: PlanHeader) -> None:
+    """Refuses a plan that was made for another config.
+
+    Raises:
+        StalePlanError: Names what differs.
+    """
     config = settings.config
     check_config(header, settings.here)
     for source in header.sources:

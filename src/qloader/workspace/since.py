@@ -40,10 +40,7 @@ def parse_since(text: str, now: datetime | None = None) -> Since:
     local = now is None
     now = now or datetime.now().astimezone()
     if is_ago(text):
-        weeks = text[-1] in "wW"
-        ago = _WEEK * float(text[:-1]) if weeks else timedelta(seconds=parse_duration(text))
-        # Before the year 1 there is nothing that could have changed.
-        moment = now - ago if ago < now - datetime.min.replace(tzinfo=UTC) else datetime.min.replace(tzinfo=UTC)
+        moment = _go_back(text, now)
     elif is_date(text):
         moment = _read_date(text, now, local=local)
     elif text and not text.startswith("-"):
@@ -75,6 +72,15 @@ def list_since(source: Source, since: Since) -> Listing:
             raise SourceError(f"--since {since.commit}: {error}", remedy=_FORMS) from error
     assert since.moment is not None
     return source.changed_since(since.moment) if isinstance(source, ListsChanges) else source.list()
+
+
+def _go_back(text: str, now: datetime) -> datetime:
+    first = datetime.min.replace(tzinfo=UTC)  # before the year 1 there is nothing that could have changed
+    try:
+        ago = _WEEK * float(text[:-1]) if text[-1] in "wW" else timedelta(seconds=parse_duration(text))
+    except OverflowError:
+        return first
+    return now - ago if ago < now - first else first
 
 
 def _read_date(text: str, now: datetime, *, local: bool) -> datetime:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qloader.index.protocol import Hit
     from qloader.refreshing.drift import Drift
     from qloader.workspace.rebuilding import Rebuilt
+    from qloader.workspace.showing import ChangedTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,18 @@ class Workspace:
             PlanError: It is no plan, or not as it was written.
         """
         return read_plan(Path(path))
+
+    @contextlib.contextmanager
+    def texts(self, plan: Plan) -> Iterator[ChangedTexts]:
+        """The texts that a plan changes, old and new, as long as the `with` block lasts.
+
+        Raises:
+            QloaderError: See `workspace.showing.open_texts`.
+        """
+        from qloader.workspace.showing import open_texts
+
+        with open_texts(self.settings, plan) as texts:
+            yield texts
 
     def apply(
         self,
