@@ -107,6 +107,7 @@ def plan_write(
         chunks=tuple(hashes),
         pipeline=labels.pipeline,
         last_updated=seconds(document.updated_at),
+        title=document.title,
     )
     facts = PayloadFacts(
         source=change.source,

@@ -19,7 +19,7 @@ from typing import Self
 
 from qloader.folders import make_private_folder
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised with every change to the tables or to the meaning of a row: an older cache is thrown away."""
 
 _SCHEMA = """
@@ -45,6 +45,7 @@ CREATE TABLE entry (
     revision TEXT NOT NULL DEFAULT '',
     bytes    INTEGER NOT NULL DEFAULT 0,
     chunks   BLOB NOT NULL DEFAULT x'',
+    title    TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (source, id)
 ) WITHOUT ROWID;
 """

@@ -43,6 +43,7 @@ class Observation(NamedTuple):
         revision: The revision that a plan shows.
         size: Bytes in the source.
         chunks: Its chunks, packed; None where its text is the one last observed.
+        title: What a person calls it.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Observation(NamedTuple):
     revision: str
     size: int
     chunks: bytes | None
+    title: str = ""
 
 
 Read = Callable[[Iterable[Wanted], str | None], Iterator[Observation]]
@@ -92,4 +94,4 @@ def observe(result: Document | Skipped, known: bytes | None, split: SplitText) -
     if content != known:
         chunks = pack_chunks(PlannedChunk(chunk_hash(text), len(text)) for text in split(result))
     metadata = metadata_hash(result.title, result.uri, result.metadata)
-    return Observation(result.id, None, "", content, metadata, result.revision, result.bytes, chunks)
+    return Observation(result.id, None, "", content, metadata, result.revision, result.bytes, chunks, result.title)

@@ -244,8 +244,8 @@ class _Reading:
     def _write(self, rows: list[tuple[object, ...]]) -> None:
         with self._cache.transaction():
             self._connection.executemany(
-                "INSERT OR REPLACE INTO entry (source, id, token, skip, content, metadata, revision, bytes, chunks) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO entry (source, id, token, skip, content, metadata, revision, bytes, chunks, "
+                "title) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
@@ -267,12 +267,12 @@ class _Reading:
                 self._failures.append((seen.id, f"{SKIP_REASONS[seen.skip]}{seen.detail and ': '}{seen.detail}"))
                 self._connection.execute("DELETE FROM entry WHERE source = ? AND id = ?", (source, seen.id))
                 return None
-            return source, seen.id, before.token, seen.skip, None, None, "", 0, b""
+            return source, seen.id, before.token, seen.skip, None, None, "", 0, b"", ""
         assert seen.content is not None
         assert seen.metadata is not None
         self._root_delta.append(entry_hash(seen.id, seen.content, seen.metadata))
         chunks = before.chunks if seen.chunks is None else seen.chunks
-        return source, seen.id, before.token, None, seen.content, seen.metadata, seen.revision, seen.size, chunks
+        return source, seen.id, before.token, None, seen.content, seen.metadata, seen.revision, seen.size, chunks, seen.title
 
     def _problems(self) -> Iterator[str]:
         self._failures.sort()  # readers side by side fail in any order, and a plan has only one

@@ -38,6 +38,7 @@ class Before:
     size: int
     chunks: tuple[bytes, ...]
     pipeline: str
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class After:
     revision: str
     size: int
     chunks: tuple[PlannedChunk, ...]
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def pair_moves(candidates: Iterable[tuple[str, bytes, str, bool]]) -> dict[_Key,
 def _all_new(cache: sqlite3.Connection, scope: Scope) -> Iterator[Difference]:
     for source in sorted(scope.joined):
         rows = cache.execute(
-            "SELECT id, content, metadata, revision, bytes, chunks FROM entry "
+            "SELECT id, content, metadata, revision, bytes, chunks, title FROM entry "
             "WHERE source = ? AND content IS NOT NULL ORDER BY id",
             (source,),
         )
@@ -266,11 +268,11 @@ def _look_up(
 
 
 _AFTER = (
-    "SELECT id, content, metadata, revision, bytes, chunks FROM entry "
+    "SELECT id, content, metadata, revision, bytes, chunks, title FROM entry "
     "WHERE source = ? AND content IS NOT NULL AND id IN ({})"
 )
 _BEFORE = (
-    "SELECT d.id, d.content, d.metadata, d.revision, d.bytes, d.chunks, p.fingerprint FROM document d "
+    "SELECT d.id, d.content, d.metadata, d.revision, d.bytes, d.chunks, p.fingerprint, d.title FROM document d "
     "JOIN pipeline p ON p.id = d.pipeline_id "
     "WHERE d.source_id = (SELECT id FROM source WHERE name = ?) AND d.is_deleted = 0 AND d.id IN ({})"
 )
@@ -281,8 +283,8 @@ def _rows(connection: sqlite3.Connection, sql: str, source: str, ids: Sequence[s
 
 
 def _after(row: Sequence[Any]) -> After:
-    return After(row[0], row[1], row[2], row[3], tuple(unpack_chunks(row[4])))
+    return After(row[0], row[1], row[2], row[3], tuple(unpack_chunks(row[4])), row[5])
 
 
 def _before(row: Sequence[Any]) -> Before:
-    return Before(row[0], row[1], row[2], row[3], tuple(unpack_hashes(row[4])), row[5])
+    return Before(row[0], row[1], row[2], row[3], tuple(unpack_hashes(row[4])), row[5], row[6])

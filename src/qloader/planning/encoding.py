@@ -175,6 +175,7 @@ def _version_as_dict(version: Version | None) -> dict[str, Any] | None:
         "metadata": version.metadata,
         "revision": version.revision,
         "bytes": version.bytes,
+        **({"title": version.title} if version.title else {}),
     }
 
 
@@ -186,6 +187,7 @@ def _version_from_dict(fields: Mapping[str, Any] | None) -> Version | None:
         metadata=_get(fields, "metadata", str, "version"),
         revision=_get(fields, "revision", str, "version"),
         bytes=_get(fields, "bytes", int, "version"),
+        title=_get(fields, "title", str, "version") if "title" in fields else "",
     )
 
 

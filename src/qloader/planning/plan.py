@@ -15,6 +15,10 @@ ACTIONS: tuple[Action, ...] = ("create", "update", "move", "delete", "repair")
 IndexAction = Literal["none", "create", "replace"]
 
 
+LONGEST_TITLE = 200
+"""Characters of a title that a plan holds, at most: it is there to be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """A document as a plan names it, before or after.
@@ -24,12 +28,14 @@ class Version:
         metadata: Metadata hash, 32 hex digits.
         revision: The source's revision of this document, the same on every machine.
         bytes: The size in the source.
+        title: What a person calls it, its first 200 characters; empty where that is not known.
     """
 
     content: str
     metadata: str
     revision: str
     bytes: int
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

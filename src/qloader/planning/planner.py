@@ -9,7 +9,7 @@ from typing import assert_never
 
 from qloader.documents.hashing import point_keys
 from qloader.planning.diff import After, Before, Difference
-from qloader.planning.plan import Action, Change, ChunkCounts, Version
+from qloader.planning.plan import LONGEST_TITLE, Action, Change, ChunkCounts, Version
 
 LEFT_OVER = "points left by an interrupted apply"
 UNFINISHED = "left unfinished by an interrupted apply"
@@ -131,7 +131,11 @@ def _version(side: Before | After | None) -> Version | None:
             return None
         case Before() | After():
             return Version(
-                content=side.content.hex(), metadata=side.metadata.hex(), revision=side.revision, bytes=side.size
+                content=side.content.hex(),
+                metadata=side.metadata.hex(),
+                revision=side.revision,
+                bytes=side.size,
+                title=side.title[:LONGEST_TITLE],
             )
         case _:
             assert_never(side)

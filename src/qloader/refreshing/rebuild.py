@@ -28,7 +28,8 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE point (
     source TEXT, document_id TEXT, chunk INTEGER, point BLOB, hash BLOB, sum BLOB, source_type TEXT,
-    content BLOB, metadata BLOB, revision TEXT, bytes INTEGER, chunks INTEGER, pipeline TEXT, updated_at TEXT
+    content BLOB, metadata BLOB, revision TEXT, bytes INTEGER, chunks INTEGER, pipeline TEXT, updated_at TEXT,
+    title TEXT
 );
 BEGIN;
 """
@@ -68,7 +69,7 @@ def read_documents(
         try:
             connection.executescript(_TABLE)
             rows = (_row(point, advance) for point in index.scroll(lineage=lineage, page=PAGE))
-            connection.executemany(f"INSERT INTO point VALUES ({','.join('?' * 14)})", rows)
+            connection.executemany(f"INSERT INTO point VALUES ({','.join('?' * 15)})", rows)
             connection.execute("COMMIT")
             yield _documents(connection)
         finally:
@@ -95,6 +96,7 @@ def _row(point: StoredPoint, advance: Callable[[int], None]) -> tuple[Any, ...]:
         _number(own.get("chunks")),
         _text(own.get("pipeline")),
         payload.get("updated_at") if isinstance(payload.get("updated_at"), str) else None,
+        _text(payload.get("title")),
     )
 
 
@@ -107,7 +109,7 @@ def _documents(connection: sqlite3.Connection) -> Iterator[Found]:
 def _document(source: str, document_id: str, rows: Sequence[tuple[Any, ...]]) -> Found:
     head = rows[0]
     hashes = tuple(row[4] for row in rows)
-    content, metadata, revision, size, chunks, pipeline, updated_at = head[7:]
+    content, metadata, revision, size, chunks, pipeline, updated_at, title = head[7:]
     is_whole = (
         bool(document_id and content and metadata and pipeline and all(hashes))
         and [row[2] for row in rows] == list(range(chunks))
@@ -129,6 +131,7 @@ def _document(source: str, document_id: str, rows: Sequence[tuple[Any, ...]]) ->
             chunks=hashes,
             pipeline=pipeline,
             last_updated=seconds(updated_at),
+            title=title,
         ),
         intents,
     )

@@ -24,7 +24,7 @@ from qloader.state.records import (
 
 _DOCUMENT = (
     "SELECT s.name, d.id, d.content, d.metadata, d.revision, d.bytes, d.chunks, p.fingerprint, "
-    "d.last_updated, d.is_deleted, d.last_ingested "
+    "d.last_updated, d.is_deleted, d.last_ingested, d.title "
     "FROM document d JOIN source s ON s.id = d.source_id JOIN pipeline p ON p.id = d.pipeline_id "
 )
 
@@ -167,4 +167,5 @@ def _document(row: Sequence[Any]) -> DocumentRecord:
         last_updated=row[8],
         is_deleted=bool(row[9]),
         last_ingested=row[10],
+        title=row[11],
     )

@@ -101,6 +101,7 @@ class DocumentRecord:
         last_updated: When the source last changed it, in seconds since 1970, or None.
         is_deleted: True for a tombstone.
         last_ingested: When it was last written or deleted by us, milliseconds since 1970.
+        title: What a person calls it; empty where an older qloader wrote it.
     """
 
     source: str
@@ -114,6 +115,7 @@ class DocumentRecord:
     last_updated: int | None = None
     is_deleted: bool = False
     last_ingested: int = 0
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

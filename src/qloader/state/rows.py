@@ -44,17 +44,17 @@ def write_documents(
         totals.add(record)
     connection.executemany(
         "INSERT INTO document (source_id, id, content, metadata, pipeline_id, is_deleted, bytes, last_updated, "
-        "last_ingested, created_at, updated_at, run_id, revision, chunks) "
-        "VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "last_ingested, created_at, updated_at, run_id, revision, chunks, title) "
+        "VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (source_id, id) DO UPDATE SET content = excluded.content, metadata = excluded.metadata, "
         "pipeline_id = excluded.pipeline_id, is_deleted = 0, bytes = excluded.bytes, "
         "last_updated = excluded.last_updated, last_ingested = excluded.last_ingested, "
         "updated_at = excluded.updated_at, run_id = excluded.run_id, revision = excluded.revision, "
-        "chunks = excluded.chunks",
+        "chunks = excluded.chunks, title = excluded.title",
         [
             (
                 source_ids[r.source], r.id, r.content, r.metadata, pipelines[r.pipeline], r.size,
-                r.last_updated, now, now, now, run_id, r.revision, pack_hashes(list(r.chunks)),
+                r.last_updated, now, now, now, run_id, r.revision, pack_hashes(list(r.chunks)), r.title,
             )
             for r in written
         ],
@@ -137,11 +137,11 @@ class Filler:
         self._totals[record.source] = (total + entry, documents + 1, chunks + len(record.chunks))
         self._connection.execute(
             "INSERT INTO document (source_id, id, content, metadata, pipeline_id, bytes, last_updated, last_ingested, "
-            "created_at, updated_at, revision, chunks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "created_at, updated_at, revision, chunks, title) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self._sources[record.source], record.id, record.content, record.metadata,
                 self.pipelines[record.pipeline], record.size, record.last_updated, self._now, self._now, self._now,
-                record.revision, pack_hashes(list(record.chunks)),
+                record.revision, pack_hashes(list(record.chunks)), record.title,
             ),
         )  # fmt: skip
         self.count += 1

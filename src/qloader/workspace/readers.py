@@ -165,7 +165,7 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 
 def _observation(item: list[Any]) -> Observation:
-    document_id, skip, detail, content, metadata, revision, size, chunks = item
+    document_id, skip, detail, content, metadata, revision, size, chunks, title = item
     return Observation(
         document_id,
         skip,
@@ -175,4 +175,5 @@ def _observation(item: list[Any]) -> Observation:
         revision,
         size,
         None if chunks is None else bytes.fromhex(chunks),
+        title,
     )
