@@ -240,7 +240,7 @@ def test_a_hundred_thousand_changes_are_written_and_read_without_holding_them(tm
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 HASHES = st.binary(min_size=16, max_size=16).map(bytes.hex)
-VERSIONS = st.builds(Version, HASHES, HASHES, IDS, st.integers(0, 2**40))
+VERSIONS = st.builds(Version, HASHES, HASHES, IDS, st.integers(0, 2**40), st.text(max_size=20))
 COUNTS = st.builds(ChunkCounts, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
 
 

@@ -256,11 +256,12 @@ def _change_line(change: Change) -> bytes:
 def _version(version: Version | None) -> bytes:
     if version is None:
         return b"null"
-    return b'{"content": "%s", "metadata": "%s", "revision": %s, "bytes": %d}' % (
+    return b'{"content": "%s", "metadata": "%s", "revision": %s, "bytes": %d%s}' % (
         version.content.encode(),
         version.metadata.encode(),
         orjson.dumps(version.revision),
         version.bytes,
+        b', "title": ' + orjson.dumps(version.title) if version.title else b"",
     )
 
 

@@ -21,6 +21,9 @@ SIGNS: Mapping[Action, str] = {"create": "+", "update": "~", "move": ">", "delet
 NO_CHANGES = "No changes. The index matches the sources."
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_NUMBER_OR_KEY = re.compile(r"(?:[a-z]+/)?(?:[A-Z][A-Z0-9_]*-)?[0-9]+", re.ASCII)
+"""Ids that say nothing to a reviewer: a page's number, an issue's key."""
+_TITLE_CHARACTERS = 40
 _USUAL_DELETE = "gone from the source"
 _WIDEST_COLUMN = 60
 """Longer names are not waited for: their details follow them directly."""
@@ -32,7 +35,7 @@ class ChangeLine:
 
     Attributes:
         action: What is done.
-        name: The id; for a move `old -> new`.
+        name: The id; for a move `old -> new`; with the title where the id is a number or a key.
         detail: Chunks to embed, or why; may be empty.
     """
 
@@ -51,6 +54,9 @@ def describe_change(change: Change, *, characters: int | None = None) -> ChangeL
     name = printable_id(change.id, characters=characters)
     if change.from_id is not None:
         name = f"{printable_id(change.from_id, characters=characters)} -> {name}"
+    version = change.after or change.before
+    if version is not None and version.title and _NUMBER_OR_KEY.fullmatch(change.id):
+        name = f'{name} "{printable(version.title, characters=_TITLE_CHARACTERS)}"'
     detail = _detail(change)
     shown = escape_controls(detail) if characters is None else printable(detail, characters=characters)
     return ChangeLine(change.action, name, shown)
