@@ -206,6 +206,8 @@ SECRET = "hunter2-very-secret"
         f"name: x\nindex: {{url: 'ftp://me:{SECRET}@host'}}\n",
         f"name: x\nindex: {{url: 'http://me:{SECRET}@host', path: x}}\n",
         f"name: x\nindex: {{url: 'https://me:{SECRET}@'}}\n",
+        f"name: x\nsources: {{w: {{type: web, url: 'https://x.org/guide?token={SECRET}'}}}}\n",
+        f"name: x\nsources: {{w: {{type: jira, projects: [A], url: 'https://x.org?token={SECRET}'}}}}\n",
         f"name: x\nindex:\n  api_key: a: {SECRET}\n",
         f"name: x\nindex:\n  api_key:\n    '{SECRET}\n",
         f"name: x\nindex:\n  api_key: *{SECRET}\n",
@@ -291,3 +293,12 @@ def test_whatever_a_file_holds_the_answer_is_a_config_or_a_config_error(tmp_path
     except ConfigError:
         return
     assert config.sources
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "https://x.org:99999/guide", "https://x.org:port", "x.org", "ftp://x"]
+)
+def test_an_address_that_cannot_be_one_is_told_with_an_example(error_of, address):
+    said = error_of(f"name: x\nsources: {{w: {{type: web, url: '{address}'}}}}\n")
+    assert "expected the address of a site, such as https://docs.example.com/guide/" in said
+    assert f'found "{address}"' in said

@@ -16,6 +16,7 @@ import pytest
 from qloader.errors import GuardError
 from qloader.planning.guards import Limits, SourceTally, check_guards
 from support.command_line import Prompt, some_documents
+from support.git_builder import Builder
 from support.workspaces import write
 
 CONFIG = """\
@@ -223,3 +224,31 @@ def test_another_source_under_the_name_is_refused_for_any_change(options: dict, 
     for tally in (SourceTally(5, deletes=1), SourceTally(5, updates=1), SourceTally(5, others=1)):
         assert refused(tally, **options) is is_refused
     assert not refused(SourceTally(5), **options)
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_delete_percent=None), Limits(max_delete_percent=100)])
+def test_a_source_of_another_type_may_delete_nothing_unless_it_is_allowed(limits: Limits) -> None:
+    tally = SourceTally(3, deletes=1, others=3)
+    assert refused(tally, limits, retyped=["docs"])
+    assert not refused(tally, limits, retyped=["notes"])
+    assert not refused(tally, limits, retyped=["docs"], allowed=["docs"])
+    assert not refused(SourceTally(3, updates=3), limits, retyped=["docs"])
+
+
+def test_a_small_source_of_another_type_now_is_refused_when_planned_and_when_applied(two: Prompt) -> None:
+    remove(two, 9)
+    two.ok("ingest", "--allow-deletes", "docs")
+    repository = two.docs.parent / "repository"
+    with Builder(repository) as builder:
+        builder.commit({"other.md": "# Other\n\nsomething else"})
+    config = CONFIG.replace("{type: files, path: docs}", "{type: git, url: repository}")
+    two.configure(config + "guards: {max_delete_percent: null}\n")
+    for command in commands(*WIDE, *NARROW):
+        answer = two(*command)
+        assert (answer.code, left(two)) == (3, {"docs": 3, "notes": 12}), command
+        assert "3 of 3 documents of docs would be deleted: the source is of another type now" in answer.err
+    result = two.workspace.plan(two.docs.parent / "refused.json")  # the Python API writes what is refused, too
+    with pytest.raises(GuardError, match="of another type now"):
+        two.workspace.apply(result.plan)
+    two.ok("ingest", "--allow-deletes", "docs")
+    assert left(two) == {"docs": 1, "notes": 12}

@@ -98,6 +98,13 @@ def test_a_history_reads_well(snapshot: SnapshotAssertion) -> None:
     assert file.getvalue() == snapshot
 
 
+def test_a_run_that_is_still_running_is_not_said_to_have_changed_nothing() -> None:
+    file = io.StringIO()
+    render_history([run(1, "running", {})], make_console(file))
+    assert "not ended yet" in file.getvalue()
+    assert "no changes" not in file.getvalue()
+
+
 def test_an_error_longer_than_the_terminal_is_wide_is_wrapped_in_its_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "90")
     terminal = Terminal()

@@ -278,3 +278,22 @@ def test_a_public_site_is_read_without_an_account(site):
     document = read_all(source)[page]
     assert document.text == "@auth-2\n"
     assert [item.id for item in source.changed_since(site.model.now).items] == [page]
+
+
+def test_an_answer_without_a_text_is_no_empty_page(site):
+    ids = [site.model.add("ENG", "Kept"), site.model.add("ENG", "Empty", " ")]
+
+    def without_bodies(answer):
+        found = answer.get("results", [answer])
+        for page in (one.get("content", one) for one in found):
+            if page.get("title") == "Kept":
+                page["body"] = {}
+        return answer
+
+    site.site.fail(Fault(BODIES, times=None, rewrite=without_bodies))
+    kept, empty = site.source().fetch(ids)
+    assert isinstance(kept, Skipped)
+    assert kept.reason == "unreadable"
+    assert "without its text" in kept.detail
+    assert isinstance(empty, Document)
+    assert empty.text.strip() == ""

@@ -219,6 +219,15 @@ def test_a_space_that_is_not_there_is_an_error_and_one_of_several_makes_the_list
     assert listing.problems == ["the space NOPE does not exist, or this account may not see it"]
 
 
+def test_an_error_about_the_only_space_is_one_sentence(site):
+    site.model.add("ENG", "Page")
+    site.site.fail(refuse(LISTS, 404, times=None))
+    with pytest.raises(SourceError, match="none of its spaces can be read") as caught:
+        list(site.source().list().items)
+    assert str(caught.value).endswith(".")
+    assert not str(caught.value).endswith("..")
+
+
 def test_a_space_whose_permission_is_lost_deletes_nothing(site):
     page = site.model.add("ENG", "Page")
     site.model.add("OPS", "Other")
@@ -272,7 +281,7 @@ def test_validate_says_what_there_is_and_as_whom(site):
     assert len(site.requests) <= 3
     with pytest.raises(SourceError, match="none of its spaces"):
         site.source(spaces=["NOPE"]).check()
-    with pytest.raises(SourceError, match="NOPE does not exist"):
+    with pytest.raises(SourceError, match="some of its spaces cannot be read: the space NOPE does not exist"):
         site.source(spaces=["ENG", "NOPE"]).check()
 
 

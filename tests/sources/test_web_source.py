@@ -656,6 +656,18 @@ def test_since_without_a_sitemap_looks_at_everything_and_is_not_complete(reader,
     assert "no sitemap with dates" in listing.problems[0]
 
 
+def test_what_is_told_of_a_page_that_leads_out_is_without_the_query_of_where_to(reader, site):
+    reader.ids()
+    site.pages["/guide/chapter-1"].html = ""
+    site.pages[
+        "/guide/chapter-1"
+    ].head = '<meta http-equiv="refresh" content="0;url=https://login.example.org/in?s=SECRET#f">'
+    listing = reader.source().list()
+    assert "chapter-1" not in [item.id for item in listing.items]
+    assert [(one.id, one.detail) for one in listing.skipped] == [("chapter-1", "to https://login.example.org/in")]
+    assert not [problem for problem in listing.problems if "SECRET" in problem]
+
+
 # Identity and check
 
 
@@ -668,12 +680,31 @@ def test_identity_is_the_place_and_not_the_scheme(reader):
 
 def test_check_tells_how_pages_are_found(reader, site):
     assert "the sitemap names 8 pages" in reader.source().check()
+    assert len(site.asked()) == 1
+    site.forget()
     site.sitemap = None
     assert "links are followed" in reader.source().check()
     assert len(site.asked()) == 1
     site.failing["/guide/"] = 404
     with pytest.raises(SourceError, match="answers 404"):
         reader.source().check()
+
+
+@pytest.mark.parametrize("kind", ["plain", None], ids=["sitemap", "crawl"])
+def test_check_notices_a_login_and_a_site_that_wants_no_program(reader, site, kind):
+    site.sitemap = kind
+    site.robots = "User-agent: *\nDisallow: /guide/\n"
+    with pytest.raises(SourceError, match=r"robots\.txt disallows"):
+        reader.source().check()
+    site.robots = None
+    site.failing = dict.fromkeys(site.pages, 401)
+    with pytest.raises(SourceError, match="401"):
+        reader.source().check()
+
+
+def test_check_forgives_a_sitemap_whose_first_page_is_broken(reader, site):
+    site.failing = {next(iter(site.pages)): 500}
+    assert "the sitemap names 8 pages" in reader.source().check()
 
 
 def test_an_ipv6_site_is_read(tmp_path):

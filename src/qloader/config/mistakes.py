@@ -132,8 +132,9 @@ def _without_credentials(address: str) -> str:
     scheme, separator, rest = address.partition("://")
     if not separator:
         return address
+    rest, query, _ = rest.partition("?")
     host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{query and '?…'}"
 
 
 def _printable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -48,9 +48,19 @@ def _check_roots(value: Any) -> Any:
     return value
 
 
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address; None where its host or port cannot be one."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # only this looks at it
+    except ValueError:
+        return None
+    return parts
+
+
 def _check_address(value: str, example: str) -> str:
-    parts = urlsplit(check_text(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _split(check_text(value))
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"expected the address of a site, such as {example}")
     if parts.username or parts.password:
         raise ValueError("expected an address without a user or password in it; use the keys for these")

@@ -73,6 +73,7 @@ SKIP_REASONS = {
     "vanished": "was listed but gone when it was read",
     "robots": "may not be read: robots.txt or the page itself says so",
     "elsewhere": "leads to a page that is none of this site",
+    "no page": "answers with something else than a page",
     "no text": "holds no text that could be found",
     "other language": "is in a language that was not chosen",
 }
@@ -81,6 +82,6 @@ SKIP_REASONS = {
 FAILURES = frozenset({"unreadable", "vanished"})
 """The reasons that say nothing about the item itself; they make a listing incomplete."""
 
-OUT_OF_SIGHT = frozenset({"unreadable", "robots", "elsewhere", "no text"})
+OUT_OF_SIGHT = frozenset({"unreadable", "robots", "elsewhere", "no text", "no page"})
 """The reasons for which a listed item is no document just now, though it may be one again: of one that was applied they
 do not prove that it is gone."""

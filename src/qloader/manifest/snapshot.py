@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -106,7 +106,7 @@ class _Listed:
             if len(self._items) >= HELD_IN_MEMORY:
                 self._spill()
         if listing.complete:
-            listing.problems.extend(_out_of_sight(listing.skipped, holds))
+            _tell_what_is_out_of_sight(listing, holds)
         for skipped in listing.skipped:
             digest.update(f"{skipped.id}\0{skipped.reason}\0\n".encode("utf-8", "surrogatepass"))
         self.hash = digest.digest() if trusted and listing.complete else None
@@ -272,7 +272,18 @@ class _Reading:
         assert seen.metadata is not None
         self._root_delta.append(entry_hash(seen.id, seen.content, seen.metadata))
         chunks = before.chunks if seen.chunks is None else seen.chunks
-        return source, seen.id, before.token, None, seen.content, seen.metadata, seen.revision, seen.size, chunks, seen.title
+        return (
+            source,
+            seen.id,
+            before.token,
+            None,
+            seen.content,
+            seen.metadata,
+            seen.revision,
+            seen.size,
+            chunks,
+            seen.title,
+        )
 
     def _problems(self) -> Iterator[str]:
         self._failures.sort()  # readers side by side fail in any order, and a plan has only one
@@ -302,14 +313,14 @@ class _Reading:
         return {reason: (count, tuple(examples)) for reason, (count, examples) in sorted(found.items())}
 
 
-def _out_of_sight(skipped: Iterable[Skipped], holds: Callable[[str], bool]) -> Iterator[str]:
+def _tell_what_is_out_of_sight(listing: Listing, holds: Callable[[str], bool]) -> None:
     """Says which documents of the index were listed, but could not be seen to be documents still."""
-    lost = [item for item in skipped if item.reason in OUT_OF_SIGHT and holds(item.id)]
+    lost = [item for item in listing.skipped if item.reason in OUT_OF_SIGHT and holds(item.id)]
     if lost:
         first = lost[0]
         documents = "1 document of the index is" if len(lost) == 1 else f"{len(lost):,} documents of the index are"
         detail = f"{SKIP_REASONS[first.reason]}{first.detail and ': '}{first.detail}"
-        yield f"{documents} listed, but cannot be read now: {first.id} {detail}"
+        listing.problems.append(f"{documents} listed, but cannot be read now: {first.id} {detail}")
 
 
 def _manifest(source: Source, snapshot: CachedSnapshot) -> Manifest:

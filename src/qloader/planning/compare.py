@@ -52,15 +52,19 @@ def _compare_changes(theirs: Iterator[Change], ours: Iterator[Change]) -> Iterat
     while before is not None or now is not None:
         if now is None or (before is not None and _key(before) < _key(now)):
             assert before is not None
-            yield f"{before.address}: the plan has a {before.action}, now there is no change"
+            yield f"{before.address}: the plan has {_article(before.action)} {before.action}, now there is no change"
             before = next(theirs, None)
         elif before is None or _key(now) < _key(before):
-            yield f"{now.address}: not in the plan, now there is a {now.action}"
+            yield f"{now.address}: not in the plan, now there is {_article(now.action)} {now.action}"
             now = next(ours, None)
         else:
             if before != now:
                 yield f"{now.address}: " + "; ".join(_name_differences(before, now))
             before, now = next(theirs, None), next(ours, None)
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _name_differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

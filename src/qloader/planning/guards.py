@@ -49,6 +49,7 @@ def check_guards(
     allowed: Iterable[str] = (),
     empty: Iterable[str] = (),
     strangers: Iterable[str] = (),
+    retyped: Iterable[str] = (),
 ) -> None:
     """Refuses a plan that deletes or rewrites too much of a source, or puts another in its place.
 
@@ -58,11 +59,13 @@ def check_guards(
         allowed: Sources whose deletes were allowed for this plan (`--allow-deletes`).
         empty: Sources that hold no document at all any more.
         strangers: Sources that are another place than the one that was applied under their name.
+        retyped: Sources of another type than the one that was applied under their name; they may bring the same
+            documents, so that only deletes are refused.
 
     Raises:
         GuardError: Names every source concerned, with its numbers and the flag that allows it.
     """
-    passes, emptied, others = set(allowed), set(empty), set(strangers)
+    passes, emptied, others, changed = set(allowed), set(empty), set(strangers), set(retyped)
     refusals: list[_Refusal] = []
     for name, tally in sorted(tallies.items()):
         if limits.prevent_destroy and tally.deletes and tally.deletes >= tally.documents:
@@ -72,7 +75,7 @@ def check_guards(
         elif name in others - passes and tally.changes:
             refusals.append(_refuse_stranger(name, tally))
         elif name not in passes:
-            refusals.extend(_refuse_deletes(name, tally, limits, name in emptied))
+            refusals.extend(_refuse_deletes(name, tally, limits, name in emptied, name in changed))
         refusals.extend(_refuse_updates(name, tally, limits))
     if refusals:
         raise GuardError(
@@ -102,12 +105,17 @@ def _refuse_stranger(name: str, tally: SourceTally) -> _Refusal:
     return _Refusal(name, f"{counts}, {tally.others:,} created or moved: another source bears the name now")
 
 
-def _refuse_deletes(name: str, tally: SourceTally, limits: Limits, is_empty: bool) -> Iterator[_Refusal]:
+def _refuse_deletes(
+    name: str, tally: SourceTally, limits: Limits, is_empty: bool, is_retyped: bool
+) -> Iterator[_Refusal]:
+    """Refuses deletes that are too many, or any at all where there is a reason to think that they are a mistake."""
     share = f"{tally.deletes:,} of {tally.documents:,} documents of {name} would be deleted"
     percent = 100 * tally.deletes / max(tally.documents, 1)
     limit = limits.max_delete_percent
     if tally.deletes and is_empty:
         yield _Refusal(name, f"{share}: the source is empty now")
+    elif tally.deletes and is_retyped:
+        yield _Refusal(name, f"{share}: the source is of another type now")
     elif limit is not None and tally.documents >= SMALL_SOURCE and percent > limit:
         yield _Refusal(name, f"{share} ({percent:.1f} %); guards.max_delete_percent is {limit:g}")
 

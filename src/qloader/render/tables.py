@@ -70,10 +70,7 @@ def render_status(status: Status, console: Console) -> None:
 
 def render_history(runs: Sequence[RunRecord], console: Console) -> None:
     """Prints runs in the order given."""
-    rows = [
-        (str(run.id), iso(run.started_at) or "", run.status, run.plan[:12], _describe_run(run.summary, run.error))
-        for run in runs
-    ]
+    rows = [(str(run.id), iso(run.started_at) or "", run.status, run.plan[:12], _describe_run(run)) for run in runs]
     styles = ["" if run.status == "complete" else "yellow" for run in runs]
     _print_table(("run", "started", "status", "plan", "what"), rows, console, right={0}, styles=styles)
 
@@ -85,7 +82,7 @@ def render_run(details: RunDetails, console: Console) -> None:
     _print(Text(escape_controls(f"plan {run.plan}")), console)
     _print(Text(f"started {iso(run.started_at)}, finished {iso(run.finished_at) or 'never'}"), console)
     _print(Text(f"serial {run.base_serial} -> {run.last_serial}, {count_documents(run.document_count)}"), console)
-    _print(Text(escape_controls(_describe_run(run.summary, run.error))), console)
+    _print(Text(escape_controls(_describe_run(run))), console)
     for failure in details.failures:
         _print_failure(failure, console)
 
@@ -95,11 +92,12 @@ def _print_failure(failure: FailureRecord | RunFailure, console: Console) -> Non
     _print(Text.assemble(("! ", "yellow"), address, f"  {escape_controls(failure.detail or failure.reason)}"), console)
 
 
-def _describe_run(summary: Mapping[str, int], error: str | None) -> str:
-    done = [f"{summary[what]:,} {word}" for what, word in _DONE.items() if summary.get(what)]
-    if embedded := summary.get("embedded"):
+def _describe_run(run: RunRecord) -> str:
+    done = [f"{run.summary[what]:,} {word}" for what, word in _DONE.items() if run.summary.get(what)]
+    if embedded := run.summary.get("embedded"):
         done.append(f"{count_chunks(embedded)} embedded")
-    return "; ".join(part for part in (", ".join(done), error or "") if part) or "no changes"
+    told = "; ".join(part for part in (", ".join(done), run.error or "") if part)
+    return told or ("not ended yet" if run.status == "running" else "no changes")
 
 
 def _print_table(

@@ -9,7 +9,7 @@ from qloader.applying.executor import Parts, Totals, execute
 from qloader.applying.preconditions import check_config, check_index, check_state, find_resumable
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import PointLabels
-from qloader.errors import InterruptedRunError, QloaderError, StalePlanError, StateError
+from qloader.errors import InterruptedRunError, QloaderError, SourceError, StalePlanError, StateError
 from qloader.index.protocol import Index
 from qloader.planning.guards import SourceTally, check_guards
 from qloader.planning.plan import Plan, PlanHeader
@@ -21,6 +21,8 @@ from qloader.workspace.identities import find_identity, is_stranger
 from qloader.workspace.settings import Settings
 
 DAY_MS = 86_400_000
+
+_NOTHING = "Nothing was changed."
 
 
 def apply_plan(
@@ -106,6 +108,8 @@ class _Run:
         except QloaderError as error:
             with contextlib.suppress(QloaderError):
                 self._state.finish_run(run_id, "failed", summary={}, error=str(error))
+                if isinstance(error, SourceError):
+                    self._say_what_is_done(error)
             raise
         if totals.stopped:
             done = sum(totals.actions.values()) + totals.already
@@ -114,6 +118,14 @@ class _Run:
                 remedy="Run the same `qloader apply` again to go on from there, or plan anew.",
             )
         return totals.result()
+
+    def _say_what_is_done(self, error: SourceError) -> None:
+        """A source knows nothing of the batches before the one that it failed in."""
+        done = self._state.runs(1)[0].document_count
+        if done:
+            kept = "1 document is" if done == 1 else f"{done:,} documents are"
+            remedy = error.remedy.replace(_NOTHING, "").rstrip()
+            error.remedy = f"{remedy} {kept} applied and recorded: run the same command again to go on.".lstrip()
 
     def _begin(self, header: PlanHeader) -> int:
         pipeline = self._settings.pipeline
@@ -223,7 +235,19 @@ def _check_guards(settings: Settings, plan: Plan, records: Mapping[str, SourceRe
     empty = [source.name for source in header.sources if source.complete and not source.documents]
     named = [source.name for source in header.sources if source.name in settings.config.sources]
     strangers = [name for name in named if is_stranger(settings.open_source(name), records.get(name))]
-    check_guards(tallies, settings.limits, allowed=header.allowed_deletes, empty=empty, strangers=strangers)
+    retyped = [
+        source.name
+        for source in header.sources
+        if (record := records.get(source.name)) is not None and record.documents and record.type != source.type
+    ]
+    check_guards(
+        tallies,
+        settings.limits,
+        allowed=header.allowed_deletes,
+        empty=empty,
+        strangers=strangers,
+        retyped=retyped,
+    )
 
 
 def _prune(settings: Settings, state: StateStore) -> None:

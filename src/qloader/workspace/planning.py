@@ -12,7 +12,7 @@ from pathlib import Path
 from qloader.applying.preconditions import check_index, check_state
 from qloader.documents.document import SKIP_REASONS
 from qloader.documents.hashing import EMPTY_ROOT
-from qloader.errors import ConfigError, GuardError, QloaderError, StalePlanError
+from qloader.errors import ConfigError, GuardError, QloaderError, SourceError, StalePlanError
 from qloader.joining import is_database_error
 from qloader.manifest.cache import Cache
 from qloader.manifest.manifest import Manifest
@@ -39,6 +39,7 @@ from qloader.workspace.settings import Settings
 from qloader.workspace.since import Since, list_since
 
 UNKNOWN_NAMED = 20
+OTHERS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,14 @@ def _plan_with(
         plan = changes.write_plan(path, header)
     empty = {m.source for m in manifests if m.complete and not m.documents} | set(removed)
     try:
-        check_guards(tallies, settings.limits, allowed=request.allow_deletes, empty=empty, strangers=strangers)
+        check_guards(
+            tallies,
+            settings.limits,
+            allowed=request.allow_deletes,
+            empty=empty,
+            strangers=strangers,
+            retyped=scope.retyped,
+        )
     except GuardError as refusal:
         return PlanResult(plan, refusal, tuple(notes))
     return PlanResult(plan, None, tuple(notes))
@@ -286,7 +294,7 @@ def _take_snapshots(
     manifests, strangers, notes = [], set(), []
     chunking = settings.chunking()
     for name in names:
-        with progress.phase(f"snapshot {name}", None) as phase:
+        with progress.phase(f"snapshot {name}", None) as phase, _naming_others(name, names):
             source, reader = settings.open_source(name), settings.reader(name)
             listing = None if request.since is None else partial(list_since, source, request.since)
             record = known.sources.get(name)
@@ -303,6 +311,19 @@ def _take_snapshots(
                 named = ", ".join(sorted(source.unknown)[:UNKNOWN_NAMED])
                 notes.append(f"{name}: only the text was kept of what qloader cannot read yet: {named}")
     return manifests, strangers, notes
+
+
+@contextlib.contextmanager
+def _naming_others(name: str, names: Sequence[str]) -> Iterator[None]:
+    """Where a source cannot be listed, the error says how the others are planned without it."""
+    try:
+        yield
+    except SourceError as error:
+        others = [f"--source {other}" for other in names if other != name]
+        if others:
+            known = " ".join(others) if len(others) <= OTHERS_NAMED else "--source NAME"
+            error.remedy = f"{error.remedy} The others can be planned without it: {known}.".lstrip()
+        raise
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from qloader.errors import SourceError
 from qloader.sources.atlassian.moments import utc_text
 from qloader.sources.atlassian.site import Site, is_missing
-from qloader.sources.confluence.content import Content, File, Row, Space, labels_of, miss
+from qloader.sources.confluence.content import Content, File, Row, Space, labels_of, miss, stored_text
 from qloader.sources.confluence.settings import ConfluenceSettings, Kind
 from qloader.sources.confluence.tree import Node, Tree
 
@@ -109,13 +109,15 @@ class CloudEdition:
         for page in pages:
             one = str(page["id"])
             space = spaces.get(str(page["spaceId"]), "")
+            text = stored_text(page)
             found[one] = Content(
                 row=_row(page, kind, space, above[one], labels.get(one, ())),
-                body=page.get("body", {}).get("storage", {}).get("value", ""),
+                body=text or "",
                 author=names.get(str(page.get("authorId"))),
                 created=utc_text(page.get("createdAt")),
                 updated_at=utc_text(page["version"].get("createdAt")),
                 link=page.get("_links", {}).get("webui") or f"/spaces/{space}/{_PLACES[kind]}/{one}",
+                has_body=text is not None,
             )
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -74,6 +74,7 @@ class Content:
         created: When, ISO 8601 in UTC.
         updated_at: When its version was made, likewise.
         link: Its address below the site's.
+        has_body: False where the answer is without its text, which is not the same as an empty one.
     """
 
     row: Row
@@ -82,6 +83,7 @@ class Content:
     created: str | None
     updated_at: str | None
     link: str
+    has_body: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +189,10 @@ def as_file(content: dict[str, Any], page: str) -> File:
         updated_at=utc_text(content["version"].get("when")),
         link=content["_links"]["download"],
     )
+
+
+def stored_text(content: Mapping[str, Any]) -> str | None:
+    """The storage format that an answer brings along; None where it brings none."""
+    body = (content.get("body") or {}).get("storage") or {}
+    text = body.get("value")
+    return text if isinstance(text, str) else None

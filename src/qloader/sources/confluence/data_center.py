@@ -10,7 +10,7 @@ from qloader.errors import SourceError
 from qloader.sources.atlassian.moments import utc_text
 from qloader.sources.atlassian.paging import OffsetPage, by_offset
 from qloader.sources.atlassian.site import Site, is_missing, is_refused
-from qloader.sources.confluence.content import Above, Content, File, Row, Space, as_file, labels_of
+from qloader.sources.confluence.content import Above, Content, File, Row, Space, as_file, labels_of, stored_text
 from qloader.sources.confluence.settings import ConfluenceSettings, Kind
 
 _LISTED = 500
@@ -72,13 +72,15 @@ class DataCenterEdition:
         for content in self._bulk(ids, kind, _WHOLE):
             row = _row(content, kind)
             history = content.get("history", {})
+            text = stored_text(content)
             found[row.id] = Content(
                 row=row,
-                body=content.get("body", {}).get("storage", {}).get("value", ""),
+                body=text or "",
                 author=history.get("createdBy", {}).get("displayName"),
                 created=utc_text(history.get("createdDate")),
                 updated_at=utc_text(content["version"].get("when")),
                 link=content.get("_links", {}).get("webui") or f"/pages/viewpage.action?pageId={row.id}",
+                has_body=text is not None,
             )
         return found
 

@@ -32,6 +32,7 @@ _Result = Document | Skipped | Callable[[], Document | Skipped]
 _BROKEN = 20
 """Documents whose answer may be broken; if there are more, it is the server that is broken, and not they."""
 
+_WITHOUT_TEXT = "the server answers without its text"
 _OUTDATED = "the server still answers with an older version than it lists, or it was moved meanwhile"
 
 
@@ -150,12 +151,18 @@ class ConfluenceSource:
         problems: list[str] = []
         with self._site.understanding("the site"):
             account = self._site.account("/rest/api/user/current").get("displayName") or "anonymous"
-            spaces = self._edition.open_spaces(problems)
-            for space in spaces:
-                if not self._edition.has(space):
+            found = self._edition.open_spaces(problems)
+            spaces = [space for space in found if self._edition.has(space)]
+            for space in found:
+                if space not in spaces:
                     miss(problems, space.key)
-            if problems or not spaces:
+            if not spaces:
                 raise self._no_spaces("; ".join(problems))
+            if problems:
+                raise SourceError(
+                    f"Source {self.name}: some of its spaces cannot be read: {'; '.join(problems)}.",
+                    remedy=self._check_the_spaces,
+                )
             keys = [space.key for space in spaces]
             pages = search.count(self._site, f"{search.in_spaces(keys)} and type in ({', '.join(self.settings.kinds)})")
         return f"confluence, {pages:,} page{'' if pages == 1 else 's'} in {', '.join(keys)}, as {account}"
@@ -288,7 +295,9 @@ class ConfluenceSource:
                     found |= self._edition.contents(outdated, kind)
                 contents |= {content.row.document_id: content for content in found.values()}
         contents = {one: content for one, content in contents.items() if self._is_in_its_spaces(content)}
-        usable = {one: content for one, content in contents.items() if not self._is_outdated(content)}
+        usable = {
+            one: content for one, content in contents.items() if content.has_body and not self._is_outdated(content)
+        }
         comments = {}
         if self.settings.comments and usable:
             comments = search.comments_on(self._site, [content.row.id for content in usable.values()])
@@ -300,7 +309,8 @@ class ConfluenceSource:
                 read = partial(self._reader.read, content, comments.get(content.row.id, ()), names)
                 results.append((one, read))
             elif one in contents:
-                results.append((one, Skipped(one, "unreadable", _OUTDATED)))
+                why = _OUTDATED if contents[one].has_body else _WITHOUT_TEXT
+                results.append((one, Skipped(one, "unreadable", why)))
             elif "/" in one.removeprefix(BLOG):
                 results.append((one, self._read_file(one)))
             else:
@@ -349,9 +359,14 @@ class ConfluenceSource:
     def _no_spaces(self, why: str = "") -> SourceError:
         spaces = ", ".join(self.settings.spaces) or "those of its roots"
         return SourceError(
-            f"Source {self.name}: none of its spaces can be read ({spaces})" + (f": {why}." if why else "."),
-            remedy=f"Check sources.{self.name}.spaces (keys, not names), and that the account sees them in a browser.",
+            f"Source {self.name}: none of its spaces can be read ({spaces})"
+            + (f": {why.rstrip('.')}." if why else "."),
+            remedy=self._check_the_spaces,
         )
+
+    @property
+    def _check_the_spaces(self) -> str:
+        return f"Check sources.{self.name}.spaces (keys, not names), and that the account sees them in a browser."
 
 
 def _with_first(first: Item | None, items: Iterator[Item]) -> Iterator[Item]:

@@ -97,6 +97,11 @@ class Pass:
         """The ids of all pages that were met so far."""
         return self._known
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the start page was all that was met."""
+        return len(self._known) < 2
+
     def walk(self, pages: Iterable[str], *, depth: int = 0) -> Outcome | None:
         """Asks for pages, and for those that they lead to; returns what came of the first.
 
@@ -115,6 +120,10 @@ class Pass:
                     if self._take(outcome):
                         break
         return first
+
+    def tell(self, problem: str) -> None:
+        """Adds a reason why the listing is not complete."""
+        self._listing.problems.append(problem)
 
     def finish(self, *, partial: bool = False) -> Iterator[Item]:
         """Says what was left out, and lists the documents."""
@@ -167,9 +176,9 @@ class Pass:
                 self._store.forget(job.key)
             case "no page":
                 if was_listed:
-                    self._leave(job.key, "binary", outcome.why, was_listed, "are no pages any more")
+                    self._leave(job.key, "no page", outcome.why, was_listed, "are no pages any more")
                 else:
-                    self._skip(job.key, "binary", outcome.why, outcome)
+                    self._skip(job.key, "no page", outcome.why, outcome)
             case "too large":
                 self._skip(job.key, "too large", f"max_bytes is {human_size(self._settings.max_bytes)}", outcome)
             case "refused":
@@ -225,7 +234,7 @@ class Pass:
         if url is None:
             # A page that was moved away for good is gone from here.
             if not outcome.permanent or not was_listed:
-                self._leave(job.key, "elsewhere", f"to {outcome.url}", was_listed, "lead out of the site now")
+                self._leave(job.key, "elsewhere", _place_of(outcome.url), was_listed, "lead out of the site now")
             else:
                 self._store.forget(job.key)
             return
@@ -276,7 +285,7 @@ class Pass:
         """A page that does nothing but lead on to another."""
         target = self._scope.page(page.redirect)
         if target is None:
-            self._leave(row.key, "elsewhere", f"to {page.redirect}", was_listed, "lead out of the site now")
+            self._leave(row.key, "elsewhere", _place_of(page.redirect), was_listed, "lead out of the site now")
         elif (key := self._scope.key(target)) != row.key:
             self._save_row(replace(row, kind=ALIAS, target=key, links=()))
             self._add(target, depth)
@@ -316,6 +325,11 @@ class Pass:
     def _refuse(self, key: str, detail: str) -> None:
         row = self._store.row(key)
         self._leave(key, "robots", detail, row is not None and row.listed, "may not be read any more")
+
+
+def _place_of(url: str) -> str:
+    """An address as it may be shown: what a login puts into its query is a secret, and new each time."""
+    return f"to {url.partition('#')[0].partition('?')[0]}"
 
 
 def _speaks(language: str, wanted: tuple[str, ...]) -> bool:

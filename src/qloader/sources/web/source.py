@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -91,7 +91,9 @@ class WebSource:
             if sitemap is not None:
                 if sitemap.failure is not None:
                     raise sitemap.failure
+                self._look_at_one([url for url, _ in sitemap.pages.values()], client, robots)
                 return f"web, {self.scope.start}: the sitemap names {len(sitemap.pages):,} pages"
+            self._check_allowed(robots)
             answer = client.get(self.scope.start)
             if answer.status >= 400:
                 raise self._no_start(f"answers {answer.status}")
@@ -179,16 +181,36 @@ class WebSource:
                     listing.problems.append(only_since(since))
             yield from walk.finish(partial=since is not None)
 
-    def _crawl(self, walk: Pass, client: HttpClient, robots: Robots | None) -> None:
-        """Follows links from the start page, and then those of llms.txt."""
-        from qloader.sources.web.discovery import read_llms, without_copies
-
+    def _check_allowed(self, robots: Robots | None) -> None:
         start = self.scope.start
         if robots is not None and not robots.allows(start):
             raise SourceError(
                 f"Source {self.name}: robots.txt disallows {start}.",
                 remedy="Ask the site's owner. If it is your own site, set robots: false in the source.",
             )
+
+    def _look_at_one(self, pages: Sequence[str], client: HttpClient, robots: Robots | None) -> None:
+        """Asks for the first page that may be asked for: a sitemap is often public where the pages want a login."""
+        from qloader.sources.http.errors import CredentialsError, PermissionDeniedError, RequestError
+
+        allowed = next((page for page in pages if robots is None or robots.allows(page)), None)
+        if allowed is None:
+            if pages:
+                self._check_allowed(robots)
+            return
+        try:
+            client.get(allowed)
+        except (CredentialsError, PermissionDeniedError):
+            raise
+        except RequestError:
+            return  # one page that is broken, large or moved says nothing of the others
+
+    def _crawl(self, walk: Pass, client: HttpClient, robots: Robots | None) -> None:
+        """Follows links from the start page, and then those of llms.txt."""
+        from qloader.sources.web.discovery import read_llms, without_copies
+
+        start = self.scope.start
+        self._check_allowed(robots)
         first = walk.walk([start])
         if first is not None and first.error is not None:
             raise first.error
@@ -202,6 +224,9 @@ class WebSource:
                 remedy=f"Set sources.{self.name}.url to where it leads.",
             )
         walk.walk(without_copies(self.scope, read_llms(self.scope, client, robots), walk.keys), depth=1)
+        if walk.is_alone:
+            # A login or a notice with status 200 has no links either, and must not empty the index.
+            walk.tell("the start page leads to no other page, so that none of them is taken for gone")
 
     def _visit(self, walk: Pass, sitemap: Sitemap, listing: Listing, store: PageStore, since: datetime | None) -> None:
         """Asks for the pages of a sitemap."""
