@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 STATE_FOLDER = ".qloader"
-"""The folder beside a config for state, cache and an embedded index; it tells git to ignore it, as caches of tools do."""
+"""The folder beside a config for state, cache and an embedded index; git is told to ignore it."""
 
 
 def make_private_folder(folder: Path) -> None:

@@ -29,6 +29,7 @@ TAKES_A_MESSAGE = {
     "os_errors": 0,
     "_Refusal": 1,
     "problems.append": 0,
+    "walk.tell": 0,
 }
 """Functions and classes that put one of their arguments before the user, beside the errors themselves."""
 

@@ -20,9 +20,9 @@ import pytest
 
 from qloader import Workspace
 from qloader.errors import ForeignIndexError, IndexUnavailableError, QloaderError
-from qloader.retrying import JITTER, LONGEST_WAIT, RetryPolicy
 from qloader.index.server_errors import Trouble, understand
 from qloader.planning.planfile import FilePlan
+from qloader.retrying import JITTER, LONGEST_WAIT, RetryPolicy
 from qloader.workspace.settings import Settings
 from support.faulty_proxy import (
     DROPPED_AFTER,

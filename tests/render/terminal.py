@@ -6,6 +6,7 @@ import io
 import threading
 
 from qloader.planning.plan import Plan
+from qloader.render.diff import Texts
 from qloader.render.text import make_console, render_plan
 
 
@@ -25,15 +26,15 @@ class Terminal(io.StringIO):
         return count
 
 
-def in_a_log(plan: Plan, fold: int = 20) -> str:
+def in_a_log(plan: Plan, fold: int = 20, texts: Texts | None = None) -> str:
     """A plan as a pipe or a log file gets it."""
     file = io.StringIO()
-    render_plan(plan, make_console(file), fold)
+    render_plan(plan, make_console(file), fold, texts=texts)
     return file.getvalue()
 
 
-def on_a_terminal(plan: Plan, fold: int = 20) -> str:
+def on_a_terminal(plan: Plan, fold: int = 20, texts: Texts | None = None) -> str:
     """A plan as a terminal gets it."""
     terminal = Terminal()
-    render_plan(plan, make_console(terminal), fold)
+    render_plan(plan, make_console(terminal), fold, texts=texts)
     return terminal.getvalue()

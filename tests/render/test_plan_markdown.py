@@ -129,6 +129,7 @@ def test_very_long_names_of_everything_fit(document_id: str) -> None:
     header = replace(plan.header, digest=document_id, base=Base(document_id, 7))
     text = markdown(replace(plan, header=header))
     assert len(text) <= LIMIT
+    assert len(text.encode()) < 262_144  # what GitHub really counts, of whatever characters
     assert "### Plan: 50 to create, 0 to update, 1 to move, 1 to delete (50 chunks to embed).\n" in text
     assert hidden(text.replace("\n", "")) == []
     assert_names_mean_nothing(text)

@@ -28,6 +28,7 @@ from qloader.sources.http.errors import (
     PermissionDeniedError,
     RedirectError,
     RefusedRequestError,
+    RequestError,
     SlowAnswerError,
     UnavailableError,
 )
@@ -602,3 +603,19 @@ def test_a_bomb_is_stopped_at_its_bound_and_a_cut_is_noticed(encoding):
     assert len(out) == 1_000_000
     with pytest.raises(BrokenDataError):
         list(inflate([body[:-4]], encoding, 10**9))
+
+
+def test_credentials_are_not_sent_without_encryption_unless_that_is_said():
+    for auth in ("token", ("user", "password")):
+        with HttpClient("http://wiki.example.org/", HttpSettings(), auth=auth, what="sources.wiki") as client:
+            with pytest.raises(RequestError, match="without encryption") as caught:
+                client.get("rest/api")
+            assert "https" in caught.value.remedy
+            assert "password" not in str(caught.value)
+    trusting = HttpSettings(verify=False, attempts=0)
+    with (
+        HttpClient("http://wiki.invalid/", trusting, auth="token", what="sources.wiki") as client,
+        pytest.raises(RequestError) as caught,
+    ):
+        client.get("rest/api")
+    assert "encryption" not in str(caught.value)  # it was tried

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from qloader.workspace.showing import TextChange
 
 LIMIT = 60_000
-"""Characters at most: GitHub refuses comments beyond 65,536, and whoever posts one may add words of their own."""
+"""Characters at most: GitHub refuses comments beyond 65,536 of them, or beyond 262,144 bytes, which is four for each;
+and whoever posts one may add words of their own."""
 
 ID_CHARACTERS = 160
 """Longer ids lose their middle."""

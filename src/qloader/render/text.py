@@ -156,7 +156,11 @@ def _print_texts(changes: Iterator[Change], texts: Texts, console: Console, fold
 
 
 def _text_of_diff(line: DiffLine) -> Text:
-    return Text(f"    {line}".rstrip(), _DIFF_COLOURS.get(line.kind, ""), tab_size=4)
+    shown = f"    {line}" if line.text else f"    {line}".rstrip()
+    text = Text(shown, _DIFF_COLOURS.get(line.kind, ""), tab_size=4)
+    for start, end in line.words:
+        text.stylize("reverse", 5 + start, 5 + end)  # behind the indent and the sign
+    return text
 
 
 def _print_page(page: list[ChangeLine], width: int, console: Console) -> None:

@@ -15,8 +15,15 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import orjson
 
 from qloader.retrying import RetryPolicy
-from qloader.sources.http.addresses import is_private_literal, matches_host, same_host, shown, without_user
-from qloader.sources.http.errors import LoginPageError, RedirectError
+from qloader.sources.http.addresses import (
+    is_loopback_name,
+    is_private_literal,
+    matches_host,
+    same_host,
+    shown,
+    without_user,
+)
+from qloader.sources.http.errors import LoginPageError, RedirectError, RequestError
 from qloader.sources.http.exchange import USER_AGENT, Answer, Exchange, Request
 from qloader.sources.http.network import limits, sleep, stopping
 from qloader.sources.http.pace import pace_of
@@ -274,7 +281,14 @@ class HttpClient:
         if parts.scheme not in ("http", "https") or not host:
             raise not_an_address(self.what, url)
         if same_host(url, self.base_url):
-            if self.base_url.startswith("https:") and parts.scheme == "http" and self._exchange.has_credentials:
+            is_open = parts.scheme == "http" and self._exchange.has_credentials
+            if is_open and self.base_url.startswith("http:") and self.settings.verify and not is_loopback_name(host):
+                raise RequestError(
+                    f"{self.what}: {shown(url)} is without encryption, and would be sent the credentials.",
+                    remedy=f"Write {self.what}.url with https. In a network that you trust, {self.what}.verify: false "
+                    "sends them all the same.",
+                )
+            if is_open and self.base_url.startswith("https:"):
                 raise RedirectError(
                     f"{self.what}: {shown(url)} is without encryption, and credentials are not sent that way.",
                     remedy=f"Set {self.what}.url to the address behind all redirects, with https.",
