@@ -261,9 +261,9 @@ class EmbeddedIndex:
     def optimize(self) -> None:
         """Tidies up after many changes: large segments become compact ones that open faster.
 
-        Costs nothing where there is nothing to do. Measured on a million short points: 54 s and 3.5 GB once, after which
-        they open in 0.2 s and 180 MB, not in 2 s and 940 MB. Done again and again while they are loaded, it more than
-        doubles the time of the load, so that nothing does it by itself.
+        Costs nothing where there is nothing to do. Measured on a million short points: 54 s and 3.5 GB, once, after
+        which they open in 0.2 s and 180 MB, not in 2 s and 940 MB. Done again and again in the midst of a load it more
+        than doubles the load's time, so that nothing does it by itself.
         """
         shard = self._opened()
         self._check_space(0, copies=_size(self._folder / SHARD))
