@@ -26,6 +26,9 @@ EVERY_FAULT = bool(os.environ.get("QLOADER_EVERY_FAULT"))
 FAULTS_AT = os.environ.get("QLOADER_FAULTS_AT", "")
 """Calls whose name begins like this are broken, and no others: for who looks for one mistake (`make broken`)."""
 
+LAST_CALLS = 0.3
+"""How many of the last calls of each name the short run breaks too, beside all first ones."""
+
 LONG = "\n\n".join(
     f"Paragraph {n} says something about {word} at some length, {'so that it counts. ' * 4}"
     for n, word in enumerate(("plans", "points", "states", "hashes"))
@@ -163,7 +166,9 @@ def _trials(points: Sequence[FaultPoint]) -> Iterator[tuple[FaultPoint, str, Way
         if EVERY_FAULT:
             yield from every
         else:
-            yield random.Random(str(point)).choice(every)
+            chance = random.Random(str(point))
+            if FAULTS_AT or point.call == 1 or chance.random() < LAST_CALLS:
+                yield chance.choice(every)
             if point.name.endswith("Index.flush"):  # a whole batch is in the index, and not yet in the state
                 yield from ((point, "kill after", way_on) for way_on in WAYS_ON)
 
