@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -14,29 +14,24 @@ from qloader.documents.reading import read_document, too_large
 from qloader.errors import SourceError
 from qloader.sources.atlassian.moments import begin_earlier, find_zone
 from qloader.sources.atlassian.site import Site, is_missing
+from qloader.sources.atlassian.source import AtlassianSource, Result, with_first
 from qloader.sources.confluence import search
 from qloader.sources.confluence.cloud import CloudEdition
 from qloader.sources.confluence.content import BLOG, Content, Edition, Row, Space, miss
 from qloader.sources.confluence.data_center import DataCenterEdition
 from qloader.sources.confluence.reading import READER, Reader, is_text
 from qloader.sources.confluence.settings import ConfluenceSettings, Kind
-from qloader.sources.http.errors import AnswerTooLargeError, BrokenAnswerError, CredentialsError, LoginPageError
+from qloader.sources.http.errors import CredentialsError, LoginPageError
 from qloader.sources.protocol import Item, Listing, only_since
 
 _FILE_WEIGHT = 25
 """An attachment costs requests of its own, so that few of them make a batch."""
 
-_Result = Document | Skipped | Callable[[], Document | Skipped]
-"""What was read: a document, why there is none, or what makes one of the answers."""
-
-_BROKEN = 20
-"""Documents whose answer may be broken; if there are more, it is the server that is broken, and not they."""
-
 _WITHOUT_TEXT = "the server answers without its text"
 _OUTDATED = "the server still answers with an older version than it lists, or it was moved meanwhile"
 
 
-class ConfluenceSource:
+class ConfluenceSource(AtlassianSource):
     """Reads a site as it is now."""
 
     type = "confluence"
@@ -44,36 +39,12 @@ class ConfluenceSource:
     def __init__(self, name: str, settings: ConfluenceSettings, site: Site) -> None:
         self.name = name
         self.settings = settings
-        self._site = site
         self._edition: Edition = (
             CloudEdition(site, settings) if settings.deployment == "cloud" else DataCenterEdition(site, settings)
         )
         self._reader = Reader(settings, self._edition)
+        super().__init__(site, settings.url, self._edition, self._reader)
         self._listed: dict[str, tuple[int, str]] = {}
-        self._broken = 0
-
-    @property
-    def unknown(self) -> set[str]:
-        """What was met in pages and is not known how to read (macros, elements); its text was kept."""
-        return self._reader.unknown
-
-    def identity(self) -> str:
-        """The site's address and the id that it gives itself; empty where it cannot be asked."""
-        try:
-            own = self._edition.identity()
-        except SourceError:
-            own = ""
-        return f"{self.settings.url} {own}" if own else ""
-
-    def confirms(self, identity: str) -> bool:
-        """Whether this is the site of that id. Asked of the site only where its address is another than it was."""
-        url, _, own = identity.rpartition(" ")
-        if url == self.settings.url:
-            return True
-        try:
-            return self._edition.identity() in (own, "")
-        except SourceError:
-            return True
 
     def selection(self) -> str:
         """A fingerprint of all settings that shape the documents; who asks does not."""
@@ -88,9 +59,6 @@ class ConfluenceSource:
                 "metadata": dict(settings.metadata),
             }
         )
-
-    def proof(self) -> None:
-        """None: a site has no token for all that it holds."""
 
     def list(self) -> Listing:
         """Lists ids with change tokens, without a body.
@@ -107,7 +75,7 @@ class ConfluenceSource:
         items = self._items(spaces, listing)
         # The first item is waited for here, so that what is wrong from the start is an error and no problem.
         first = next(items, None)
-        listing.items = _with_first(first, items)
+        listing.items = with_first(first, items)
         return listing
 
     def changed_since(self, since: datetime) -> Listing:
@@ -129,18 +97,6 @@ class ConfluenceSource:
             items = list(self._changed_items(changed, listing))
         listing.items = iter(items)
         return listing
-
-    def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:
-        """Reads documents as they are now, many at a time; a site keeps no state of the whole.
-
-        Raises:
-            SourceError: The site cannot be reached, or refuses.
-        """
-        # What is asked of the server is asked side by side; what is made of the answers, here: threads that wait for
-        # answers leave the processor to whoever makes documents.
-        for results in self._site.map(self._read, _batches(ids, self._edition.batch)):
-            for document_id, result in results:
-                yield result if isinstance(result, Document | Skipped) else self._make(document_id, result)
 
     def check(self) -> str:
         """Looks whether the settings work: who asks, which spaces there are, how much is in them. One line.
@@ -259,29 +215,10 @@ class ConfluenceSource:
             return True
         return row.id in settings.roots or any(above.id in settings.roots for above in row.above)
 
-    def _make(self, document_id: str, make: Callable[[], Document | Skipped]) -> Document | Skipped:
-        try:
-            with self._site.understanding(document_id):
-                return make()
-        except BrokenAnswerError as error:
-            return Skipped(document_id, "unreadable", str(error))
+    def _batches(self, ids: Iterable[str]) -> Iterator[Sequence[str]]:
+        return _batches(ids, self._edition.batch)
 
-    def _read(self, ids: Sequence[str]) -> Sequence[tuple[str, _Result]]:
-        """Reads a batch, in its order."""
-        try:
-            with self._site.understanding("the server"):
-                return self._read_together(ids)
-        except (BrokenAnswerError, AnswerTooLargeError) as error:
-            if len(ids) == 1:
-                self._broken += 1
-                if self._broken > _BROKEN:
-                    raise
-                return [(ids[0], Skipped(ids[0], "unreadable", str(error)))]
-        # One page that the server cannot write, or a very large one, must not hide the others.
-        middle = len(ids) // 2
-        return [*self._read(ids[:middle]), *self._read(ids[middle:])]
-
-    def _read_together(self, ids: Sequence[str]) -> Sequence[tuple[str, _Result]]:
+    def _read_together(self, ids: Sequence[str]) -> Sequence[tuple[str, Result]]:
         contents: dict[str, Content] = {}
         for kind in ("page", "blogpost"):
             asked = [
@@ -302,7 +239,7 @@ class ConfluenceSource:
         if self.settings.comments and usable:
             comments = search.comments_on(self._site, [content.row.id for content in usable.values()])
         names = self._reader.names(usable.values(), comments)
-        results: list[tuple[str, _Result]] = []
+        results: list[tuple[str, Result]] = []
         for one in ids:
             if one in usable:
                 content = usable[one]
@@ -367,12 +304,6 @@ class ConfluenceSource:
     @property
     def _check_the_spaces(self) -> str:
         return f"Check sources.{self.name}.spaces (keys, not names), and that the account sees them in a browser."
-
-
-def _with_first(first: Item | None, items: Iterator[Item]) -> Iterator[Item]:
-    if first is not None:
-        yield first
-    yield from items
 
 
 def _kind_of(document_id: str) -> Kind:

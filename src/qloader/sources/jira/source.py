@@ -7,7 +7,7 @@ come, with the same text: a move. The token holds the issue's own number too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,12 +15,12 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from qloader.documents.document import Document, Skipped
+from qloader.documents.document import Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.errors import SourceError
 from qloader.sources.atlassian.moments import begin_earlier, find_zone, minute_in_zone, utc_text
 from qloader.sources.atlassian.site import Site, is_missing, is_refused, messages
-from qloader.sources.http.errors import AnswerTooLargeError, BrokenAnswerError
+from qloader.sources.atlassian.source import AtlassianSource, Result, with_first
 from qloader.sources.jira.cloud import CloudEdition
 from qloader.sources.jira.data_center import DataCenterEdition
 from qloader.sources.jira.fields import CustomField, custom_fields
@@ -30,16 +30,10 @@ from qloader.sources.jira.settings import JiraSettings
 from qloader.sources.protocol import Item, Listing, only_since
 
 _COMMENTS = 1000
-_Result = Document | Skipped | Callable[[], Document | Skipped]
-"""What was read: a document, why there is none, or what makes one of the answers."""
-
-_BROKEN = 20
-"""Documents whose answer may be broken; if there are more, it is the server that is broken, and not they."""
-
 _OUTDATED = "the server still answers with an older version than it lists"
 
 
-class JiraSource:
+class JiraSource(AtlassianSource):
     """Reads a site's issues as they are now."""
 
     type = "jira"
@@ -47,38 +41,14 @@ class JiraSource:
     def __init__(self, name: str, settings: JiraSettings, site: Site) -> None:
         self.name = name
         self.settings = settings
-        self._site = site
         self._edition: Edition = (
             CloudEdition(site, settings) if settings.deployment == "cloud" else DataCenterEdition(site, settings)
         )
         self._reader = Reader(settings)
+        super().__init__(site, settings.url, self._edition, self._reader)
         self._listed: dict[str, Row] = {}
         self._custom: Sequence[CustomField] | None = None
-        self._broken = 0
         self._lock = threading.Lock()
-
-    @property
-    def unknown(self) -> set[str]:
-        """What was met in texts and is not known how to read (node types, macros); its text was kept."""
-        return self._reader.unknown
-
-    def identity(self) -> str:
-        """The site's address and the id that it gives itself; empty where it cannot be asked."""
-        try:
-            own = self._edition.identity()
-        except SourceError:
-            own = ""
-        return f"{self.settings.url} {own}" if own else ""
-
-    def confirms(self, identity: str) -> bool:
-        """Whether this is the site of that id. Asked of the site only where its address is another than it was."""
-        url, _, own = identity.rpartition(" ")
-        if url == self.settings.url:
-            return True
-        try:
-            return self._edition.identity() in (own, "")
-        except SourceError:
-            return True
 
     def selection(self) -> str:
         """A fingerprint of all settings that shape the documents; which issues are listed, and who asks, do not."""
@@ -94,9 +64,6 @@ class JiraSource:
                 "metadata": dict(settings.metadata),
             }
         )
-
-    def proof(self) -> None:
-        """None: a site has no token for all that it holds."""
 
     def list(self) -> Listing:
         """Lists keys with change tokens, without a text.
@@ -121,18 +88,6 @@ class JiraSource:
             minute = minute_in_zone(begin_earlier(since), self._zone(), "%Y/%m/%d %H:%M")
         listing = Listing(problems=[only_since(since)])
         return self._start(listing, f'{self.settings.restriction} AND updated >= "{minute}"')
-
-    def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:
-        """Reads issues as they are now, many at a time; a site keeps no state of the whole.
-
-        Raises:
-            SourceError: The site cannot be reached, or refuses.
-        """
-        # What is asked of the server is asked side by side; what is made of the answers, here: threads that wait for
-        # answers leave the processor to whoever makes documents.
-        for results in self._site.map(self._read, _batches(ids, self._edition.batch)):
-            for document_id, result in results:
-                yield result if isinstance(result, Document | Skipped) else self._make(document_id, result)
 
     def check(self) -> str:
         """Looks whether the settings work: who asks, how many issues there are. One line.
@@ -170,7 +125,7 @@ class JiraSource:
             whole, rest = self.settings.restriction, replace(self.settings, projects=left).restriction
             items = self._items(jql.replace(whole, rest, 1), listing)
             first = next(items, None)
-        listing.items = _with_first(first, items)
+        listing.items = with_first(first, items)
         return listing
 
     def _items(self, jql: str, listing: Listing) -> Iterator[Item]:
@@ -186,35 +141,18 @@ class JiraSource:
                 raise
             listing.problems.append(f"the issues were not listed to their end: {error}")
 
-    def _make(self, document_id: str, make: Callable[[], Document | Skipped]) -> Document | Skipped:
-        try:
-            with self._site.understanding(document_id):
-                return make()
-        except BrokenAnswerError as error:
-            return Skipped(document_id, "unreadable", str(error))
+    def _batches(self, ids: Iterable[str]) -> Iterator[Sequence[str]]:
+        source = iter(ids)
+        while batch := list(islice(source, self._edition.batch)):
+            yield batch
 
-    def _read(self, keys: Sequence[str]) -> Sequence[tuple[str, _Result]]:
-        """Reads a batch, in its order."""
-        try:
-            with self._site.understanding("the server"):
-                return self._read_together(keys)
-        except (BrokenAnswerError, AnswerTooLargeError) as error:
-            if len(keys) == 1:
-                self._broken += 1
-                if self._broken > _BROKEN:
-                    raise
-                return [(keys[0], Skipped(keys[0], "unreadable", str(error)))]
-        # One issue that the server cannot write, or a very large one, must not hide the others.
-        middle = len(keys) // 2
-        return [*self._read(keys[:middle]), *self._read(keys[middle:])]
-
-    def _read_together(self, keys: Sequence[str]) -> Sequence[tuple[str, _Result]]:
+    def _read_together(self, keys: Sequence[str]) -> Sequence[tuple[str, Result]]:
         custom = self._custom_fields()
         found = self._load(keys)
         outdated = [key for key, issue in found.issues.items() if self._is_outdated(issue)]
         if outdated:
             found.issues |= self._load(outdated).issues
-        results: list[tuple[str, _Result]] = []
+        results: list[tuple[str, Result]] = []
         for key in keys:
             issue = found.issues.get(key)
             if issue is None:
@@ -310,15 +248,3 @@ class JiraSource:
             f"Source {self.name}: Jira refuses the query" + (f": {said}" if said else "."),
             remedy=f"Try sources.{self.name}.jql in Jira's own search, as the same user.",
         )
-
-
-def _with_first(first: Item | None, items: Iterator[Item]) -> Iterator[Item]:
-    if first is not None:
-        yield first
-    yield from items
-
-
-def _batches(ids: Iterable[str], size: int) -> Iterator[list[str]]:
-    source = iter(ids)
-    while batch := list(islice(source, size)):
-        yield batch
