@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SourceConfig,
         WebSourceConfig,
     )
+    from qloader.sources.atlassian.site import Site
     from qloader.sources.http.settings import HttpSettings
 
 
@@ -96,7 +97,6 @@ def _open_git(opening: Opening) -> Source:
 
 
 def _open_confluence(opening: Opening) -> Source:
-    from qloader.sources.atlassian.site import open_site
     from qloader.sources.confluence.settings import ConfluenceSettings
     from qloader.sources.confluence.source import ConfluenceSource
 
@@ -118,15 +118,21 @@ def _open_confluence(opening: Opening) -> Source:
         time_zone=config.time_zone,
     )
     hosts = ("api.media.atlassian.com",) if config.deployment == "cloud" else ()
-    site = open_site(
+    return ConfluenceSource(opening.name, settings, _open_site(opening, settings.url, hosts))
+
+
+def _open_site(opening: Opening, url: str, hosts: tuple[str, ...] = ()) -> Site:
+    from qloader.sources.atlassian.site import open_site
+
+    config: ConfluenceSourceConfig | JiraSourceConfig = opening.config
+    return open_site(
         opening.name,
-        settings.url,
+        url,
         _http(config, opening.base, hosts),
         email=config.email,
         username=config.username,
         token=config.token.get_secret_value() if config.token else None,
     )
-    return ConfluenceSource(opening.name, settings, site)
 
 
 def _confluence_url(config: ConfluenceSourceConfig) -> str:
@@ -137,7 +143,6 @@ def _confluence_url(config: ConfluenceSourceConfig) -> str:
 
 
 def _open_jira(opening: Opening) -> Source:
-    from qloader.sources.atlassian.site import open_site
     from qloader.sources.jira.settings import JiraSettings
     from qloader.sources.jira.source import JiraSource
 
@@ -155,15 +160,7 @@ def _open_jira(opening: Opening) -> Source:
         metadata=config.metadata,
         time_zone=config.time_zone,
     )
-    site = open_site(
-        opening.name,
-        settings.url,
-        _http(config, opening.base),
-        email=config.email,
-        username=config.username,
-        token=config.token.get_secret_value() if config.token else None,
-    )
-    return JiraSource(opening.name, settings, site)
+    return JiraSource(opening.name, settings, _open_site(opening, settings.url))
 
 
 def _open_web(opening: Opening) -> Source:

@@ -84,6 +84,10 @@ class SourceRecord:
     chunks: int
     last_success: int | None
 
+    def is_retyped(self, kind: str) -> bool:
+        """Whether its documents were applied from a source of another type than this one."""
+        return self.documents > 0 and self.type != kind
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentRecord:

@@ -94,8 +94,7 @@ class _Run:
         header = self._plan.header
         records = {source.name: source for source in self._state.sources()}
         self._identities = {n: find_identity(source, records.get(n)) for n, source in self._sources.items()}
-        types = {name: record.type for name, record in records.items() if record.documents}
-        self._retyped = {s.name for s in header.sources if types.get(s.name, s.type) != s.type}
+        self._retyped = _retyped(header, records)
         run_id = self._begin(header)
         try:
             known = self._state.header()
@@ -235,19 +234,19 @@ def _check_guards(settings: Settings, plan: Plan, records: Mapping[str, SourceRe
     empty = [source.name for source in header.sources if source.complete and not source.documents]
     named = [source.name for source in header.sources if source.name in settings.config.sources]
     strangers = [name for name in named if is_stranger(settings.open_source(name), records.get(name))]
-    retyped = [
-        source.name
-        for source in header.sources
-        if (record := records.get(source.name)) is not None and record.documents and record.type != source.type
-    ]
     check_guards(
         tallies,
         settings.limits,
         allowed=header.allowed_deletes,
         empty=empty,
         strangers=strangers,
-        retyped=retyped,
+        retyped=_retyped(header, records),
     )
+
+
+def _retyped(header: PlanHeader, records: Mapping[str, SourceRecord]) -> set[str]:
+    """The plan's sources whose documents in the state are of another type."""
+    return {s.name for s in header.sources if s.name in records and records[s.name].is_retyped(s.type)}
 
 
 def _prune(settings: Settings, state: StateStore) -> None:

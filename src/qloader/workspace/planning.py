@@ -367,7 +367,7 @@ def _scope(settings: Settings, manifests: Sequence[Manifest], removed: Sequence[
 
 def _is_retyped(manifest: Manifest, known: Known) -> bool:
     record = known.sources.get(manifest.source)
-    return record is not None and record.documents > 0 and record.type != manifest.type
+    return record is not None and record.is_retyped(manifest.type)
 
 
 def _applied_root(record: SourceRecord | None) -> bytes:
