@@ -1,4 +1,4 @@
-"""Writes what the docs hold and the code knows: the command reference and the pictures.
+"""Writes what the docs hold and the code knows: the command reference, the pictures, and files shown in pages.
 
 python docs/generate.py --check     # fails where a page is out of date
 python docs/generate.py --write
@@ -21,6 +21,8 @@ from qloader.cli.app import app
 DOCS = Path(__file__).parent
 COMMANDS = DOCS / "commands.md"
 PLAN_PICTURE = DOCS / "images" / "plan.svg"
+CI_PAGE = DOCS / "ci.md"
+_SHOWN = re.compile(r"(<!-- file: (\S+) -->\n```(\w+)\n).*?(^```$)", re.DOTALL | re.MULTILINE)
 BEGIN, END = "<!-- generated from the commands: begin -->", "<!-- generated from the commands: end -->"
 
 
@@ -85,6 +87,15 @@ def render_page() -> str:
     return f"{before}{BEGIN}\n\n{render_commands()}\n{END}{after}"
 
 
+def render_ci() -> str:
+    """The page on CI, with the files that it shows."""
+
+    def fill(match: re.Match[str]) -> str:
+        return match[1] + (DOCS.parent / match[2]).read_text(encoding="utf-8") + match[4]
+
+    return _SHOWN.sub(fill, CI_PAGE.read_text(encoding="utf-8"))
+
+
 def render_picture() -> str:
     """A real plan: of a small handbook after an edit, a rename, a new page and a deleted one."""
     from qloader import Workspace
@@ -133,7 +144,7 @@ def main() -> int:
     group.add_argument("--write", action="store_true")
     check = parser.parse_args().check
     stale = []
-    for path, render in ((COMMANDS, render_page), (PLAN_PICTURE, render_picture)):
+    for path, render in ((COMMANDS, render_page), (CI_PAGE, render_ci), (PLAN_PICTURE, render_picture)):
         text = render()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue

@@ -31,6 +31,16 @@ class SourceError(QloaderError):
     """A source cannot be listed or read at all: no such path, no such ref, no permission."""
 
 
+class EmbeddingError(QloaderError):
+    """Texts cannot be made vectors: a key, a quota, a model, an answer that is none, a package that is missing.
+
+    Attributes:
+        positions: Which of the texts that were given, where it is about certain ones.
+    """
+
+    positions: tuple[int, ...] = ()
+
+
 class IndexUnavailableError(QloaderError):
     """The index cannot be reached or opened: a server that is down, a folder held by another process."""
 
@@ -63,8 +73,12 @@ class StateOutdatedError(StateError):
     """The state was written by an older qloader and has to be brought up to date before it can be read."""
 
 
+class StateUnreachableError(StateError):
+    """The store of a remote state does not answer, or fails. To be tried again; what is here is kept."""
+
+
 class GuardError(QloaderError):
-    """A guard refused the plan before anything was written."""
+    """A guard or a policy refused the plan before anything was written."""
 
     exit_code = 3
 
@@ -83,6 +97,18 @@ class LockedError(QloaderError):
     """Another writer holds the state."""
 
     exit_code = 5
+
+
+class ForgeError(QloaderError):
+    """The pull request cannot be reached, or the forge refuses: the token, its rights, the network.
+
+    Attributes:
+        status: The HTTP status of the refusal; 0 where it is none.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", status: int = 0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
 
 
 class InterruptedRunError(QloaderError):

@@ -74,6 +74,8 @@ TEXTS = st.lists(
             "```python\na = 1\n\n# no heading\nb = 2\n```",
             "~~~\nopen",
             "- a\n- b\n\n- c",
+            "- a\n  - b\n\n    ```\n    x\n\n    y\n    ```",
+            "1. ```\n   x\n   ```",
             "| a | b |\n|---|---|\n| 1 | 2 |",
             "Words. More words! 日本語。ことば。",
             "x" * 700,
@@ -148,6 +150,57 @@ def test_a_fence_that_is_never_closed_reaches_to_the_end():
     assert [chunk.headings for chunk in chunks] == [("A",)]
 
 
+CODE = "\n\n".join(f"def f{number}():\n    # {'-' * 20}\n    return {number}" for number in range(8))
+
+
+def fenced(before: str, indent: str, mark: str = "```") -> str:
+    lines = f"{mark}python\n{CODE}\n{mark}".split("\n")
+    return before + "\n".join(indent + line if line else line for line in lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "indent"),
+    [
+        ("- a\n\n", "  "),
+        ("- a\n  - b\n\n", "    "),
+        ("- a\n  - b\n", "    "),
+        ("1. a\n   1. b\n\n", "      "),
+        ("10. a\n\n    more\n\n", "    "),
+        ("- a\n\n  1. b\n\n     - c\n\n       words\n\n", "       "),
+        ("* a\n\t* b\n\n", "\t\t"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["```", "~~~~"])
+def test_a_fence_in_a_list_item_stays_whole_however_deep_it_is(before, indent, mark):
+    fence = fenced("", indent, mark).strip("\n")
+    text = f"# A\n\n{before}{fence}\n\nWords behind it.\n\n# B\n\nEnd.\n"
+    chunks = Chunker(len(text)).split(text, "markdown")
+    assert any(fence.lstrip() in chunk.text for chunk in chunks)
+    assert chunks[-1] == Chunk("# B\n\nEnd.", ("B",))
+
+
+def test_a_fence_that_begins_beside_the_mark_of_its_item_ends_where_it_is_closed():
+    chunks = Chunker().split("# A\n\n- ```sh\n  # no heading\n\n  run\n  ```\n- b\n\n# B\n\nEnd.\n", "markdown")
+    assert chunks[-1] == Chunk("# B\n\nEnd.", ("B",))
+    assert {chunk.headings for chunk in chunks} == {("A",), ("B",)}
+
+
+def test_a_fence_that_is_not_closed_ends_with_its_item():
+    chunks = Chunker().split("# A\n\n- a\n  - b\n\n    ```\n    x\n\nWords.\n\n# B\n\nEnd.\n", "markdown")
+    assert chunks[-1] == Chunk("# B\n\nEnd.", ("B",))
+
+
+@pytest.mark.parametrize("before", ["Words.\n\n", "- a\n\nWords, and the list is over.\n\n", "***\n\n- - -\n\n"])
+def test_four_spaces_without_an_item_make_code_in_which_a_fence_is_none(before):
+    text = before + "    ```\n    x\n\n# B\n\nEnd.\n"
+    assert Chunker().split(text, "markdown")[-1] == Chunk("# B\n\nEnd.", ("B",))
+
+
+def test_items_within_items_take_no_more_than_linear_time():
+    for line in ("- " * 200_000 + "```\n", "1. a\n" + "\t" * 200_000 + "```\n", " " * 500_000 + "```\n"):
+        assert Chunker().split(line, "markdown")
+
+
 def test_plain_text_has_no_headings():
     assert {chunk.headings for chunk in Chunker().split("# A\n\nWords.\n\n# B\n", "text")} == {()}
 
@@ -190,8 +243,11 @@ def test_the_chunks_of_a_known_text_have_not_changed_since_this_version():
     # If this fails, every user's documents are chunked anew: raise CHUNKER_VERSION, so that plans say so.
     random_ = random.Random(11)
     text = "# T\n\n" + "\n\n".join(paragraph(random_, 50, 1500) for _ in range(40)) + "\n\n" + "z" * 4000 + "\n"
-    assert CHUNKER_VERSION == 1
+    text += (
+        fenced("# Code\n\n- a\n  - b\n\n", "    ") + "\n```\nopen\n\n" + fenced("", "") + "\n- a\n\n" + "    z" * 500
+    )
+    assert CHUNKER_VERSION == 2
     assert fingerprint([[chunk.text, chunk.headings] for chunk in Chunker().split(text, "markdown")]) == KNOWN
 
 
-KNOWN = "6e24b3f4ff44676e"
+KNOWN = "69d94cde44a23d22"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -112,6 +113,16 @@ def test_5_is_another_writer_at_work_who_is_named(applied: Prompt, other: subpro
     assert applied("state", "unlock", "another").code == 1
     assert applied.ok("state", "unlock", "the-lease").err == "Unlocked.\n"
     applied.ok("apply", "plan.json")
+
+
+def test_a_rebuild_beside_a_writer_is_told_who_that_is_although_the_index_is_held_too(
+    applied: Prompt, other: subprocess.Popen[bytes]
+) -> None:
+    with contextlib.closing(applied.workspace.settings.open_index()) as index:
+        index.describe()
+        lock_as(applied.folder, host=socket.gethostname(), pid=other.pid)
+        answer = applied("state", "rebuild")
+    assert (answer.code, f"(process {other.pid})" in answer.error) == (5, True)
 
 
 def test_of_two_applies_at_once_one_is_locked_out_and_loses_nothing(prompt: Prompt) -> None:
@@ -232,7 +243,8 @@ def test_state_list_and_show_are_as_the_contract_has_them(applied: Prompt) -> No
 
 def test_apply_prints_what_it_did_as_json(applied: Prompt) -> None:
     write(applied.docs, {"new.md": "# New\n\nnew", "page-0000.md": None})
-    assert applied.ok("apply", "--auto-approve", "--format", "json").json == {
+    assert applied.ok("apply", "--auto-approve", "--format", "json").events[-1] == {
+        "event": "finished",
         "created": 1,
         "updated": 0,
         "moved": 0,

@@ -40,6 +40,7 @@ def test_an_emptied_folder_wipes_nothing(applied: Prompt, command: tuple[str, ..
     assert answer.error == "Error: refused by a guard, nothing was changed:"
     assert "  12 of 12 documents of docs would be deleted: the source is empty now\n" in answer.err
     assert "plan again with --allow-deletes docs" in answer.remedy
+    assert "a missing mount, a wrong path or branch, an account that lost a permission" in answer.remedy
     assert points(applied) == 12
     assert not (applied.folder / "new.json").exists()
 

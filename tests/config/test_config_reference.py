@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from qloader.config.load import load_config
 from qloader.config.models import Config
+from qloader.config.policies import PolicyConfig
 from qloader.config.reference import main
 from qloader.config.schema import build_schema
 from qloader.config.sources import SOURCE_TYPES
@@ -87,7 +88,7 @@ def test_the_reference_has_a_row_for_each_key_with_a_meaning():
                 collect(field.annotation)
 
     collect(Config)
-    for model in SOURCE_TYPES.values():
+    for model in (*SOURCE_TYPES.values(), PolicyConfig):
         collect(model)
     assert sorted(key for key, _ in rows) == sorted(expected)
     assert all(meaning.strip() for _, meaning in rows)
@@ -103,7 +104,7 @@ def test_every_example_in_the_docs_loads_and_pleases_editors(tmp_path, text):
 
 def test_the_full_example_names_every_key_there_is():
     text = full_example()
-    models = [Config, *SOURCE_TYPES.values()]
+    models = [Config, *SOURCE_TYPES.values(), PolicyConfig]
     while models:
         model = models.pop()
         for key, field in model.model_fields.items():
@@ -154,6 +155,10 @@ def test_the_schema_is_valid_itself():
         "name: x\nsources: {d: {type: git}}\nindex: {timeout: soon}\n",
         "name: x\nsources: {d: {type: git}}\nstate: {permissions: rw}\n",
         "name: x\nsources: {d: {type: git}}\nguards: {max_delete_percent: 101}\n",
+        "name: x\nsources: {d: {type: git}}\npolicies: {p: {max_delete: 1}}\n",
+        "name: x\nsources: {d: {type: git}}\npolicies: {p: {sources: [d], effect: deni}}\n",
+        "name: x\nsources: {d: {type: git}}\npolicies: {a b: {sources: [d]}}\n",
+        "name: x\nsources: {d: {type: git}}\nprices: {per_million_tokens: {bm25: cheap}}\n",
     ],
 )
 def test_what_the_loader_refuses_an_editor_marks_too(tmp_path, text):
@@ -166,7 +171,8 @@ def test_what_the_loader_refuses_an_editor_marks_too(tmp_path, text):
 @pytest.mark.parametrize(
     "rest",
     [
-        "guards:\nindex:\ningestion: {batch: }\n",
+        "guards:\nindex:\ningestion: {batch: }\npolicies:\nprices: {per_million_tokens: }\n",
+        "policies: {p: {sources: [d], effect: require_allow, max_document_size: 5MB, max_deletes: '${N:-5}'}}\n",
         "chunking: {max_chars: '${N:-500}'}\nindex: {prefer_grpc: '${G:-true}', timeout: '${T:-5}'}\n",
         "index: {timeout: 30, path: null}\nstate: {permissions: 600}\n",
     ],

@@ -23,7 +23,7 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-_NOTE = re.compile(r"<!--\s*(scene|step|output of|output|not run|abridged)(?::\s*(.*?))?\s*-->", re.DOTALL)
+_NOTE = re.compile(r"<!--\s*(scene|step|output of|output|not run|abridged|file)(?::\s*(.*?))?\s*-->", re.DOTALL)
 _INLINE = re.compile(r"[*_`]|!?\[([^\]]*)\]\([^)]*\)")
 
 

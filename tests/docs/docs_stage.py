@@ -169,6 +169,19 @@ def _delete_a_point(stage: Stage) -> None:
     assert code == 0, output
 
 
+def _write_policies(stage: Stage) -> None:
+    config = (stage.folder / "qloader.yaml").read_text(encoding="utf-8")
+    stage.write({"qloader.yaml": f"{config}\n{POLICIES}"})
+
+
+POLICIES = """\
+policies:
+  small-steps: {max_deletes: 0, effect: require_allow}
+  no-drafts:   {forbidden_paths: ["drafts/", "*.private.md"]}
+  owned:       {required_metadata: [owner], effect: warn}
+"""
+"""The first block of docs/policies.md."""
+
 _EDITED = HANDBOOK["intro.md"].replace("before anything happens", "and approve before anything happens")
 
 SCENES: dict[str, Callable[[Stage], None]] = {
@@ -184,6 +197,7 @@ STEPS: dict[str, Callable[[Stage], None]] = {
     "the index folder is deleted": lambda stage: stage.do("rm -r .qloader/index"),
     "somebody deletes a point": _delete_a_point,
     "the state is deleted": lambda stage: stage.do("rm .qloader/state.db*"),
+    "policies stand in the config": _write_policies,
     "the pages are deleted, and that is committed": _delete_pages,
     "a plan is made, and then something else is applied": _outdate_a_plan,
 }

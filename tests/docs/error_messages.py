@@ -20,10 +20,8 @@ TAKES_A_MESSAGE = {
     "_TooLargeError": 0,
     "_add": 2,
     "_engine_errors": 0,
-    "_leave": 4,
     "_no_plan": 1,
     "_say": 0,
-    "_trouble.add": 0,
     "_wrong_vectors": 0,
     "self._only": 1,
     "os_errors": 0,
@@ -37,10 +35,12 @@ GIVES_A_MESSAGE = {
     "applying/preconditions.py": {"_why_stale"},
     "config/load.py": {"_check_root_names"},
     "config/mistakes.py": {"_EXPECTED", "_mistake"},
+    "config/policies.py": {"_contradictions", "_unknown", "check_policies"},
     "config/sources.py": {"_check_roots"},
     "index/server_errors.py": {"_reason"},
     "planning/guards.py": {"_refuse_deletes", "_refuse_updates", "check_guards"},
-    "sources/web/listing.py": {"_SOFT"},
+    "planning/policies.py": {"_ask", "_documents", "_limits"},
+    "planning/selecting.py": {"_describe_split"},
     "sources/protocol.py": {"only_since"},
     "state/database.py": {"_explain"},
     "workspace/planning.py": {"_warnings"},
@@ -48,7 +48,7 @@ GIVES_A_MESSAGE = {
 """Functions and tables whose texts an error or a warning says, by module."""
 
 _FEWEST_LETTERS = 6
-_MODELS = frozenset(f"config/{name}.py" for name in ("models", "sources", "fields", "units", "environment"))
+_MODELS = frozenset(f"config/{name}.py" for name in ("models", "policies", "sources", "fields", "units", "environment"))
 
 
 @dataclass(frozen=True, order=True)
@@ -108,7 +108,8 @@ def _values(node: ast.FunctionDef | ast.Assign) -> Iterator[ast.AST]:
     if isinstance(node, ast.Assign):
         yield from node.value.values if isinstance(node.value, ast.Dict) else ()
         return
-    whole = [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Return | ast.Assign | ast.AugAssign)]
+    says = ast.Return | ast.Yield | ast.Assign | ast.AugAssign
+    whole = [inner.value for inner in ast.walk(node) if isinstance(inner, says)]
     for value in whole:
         yield from (found for found in _texts(value) if " " in "".join(_templates(found)))
 

@@ -3,7 +3,7 @@ import re
 import shutil
 
 import pytest
-from docs_pages import Block, Note, blocks, named, pages
+from docs_pages import ROOT, Block, Note, blocks, named, pages
 from docs_stage import SCENES, SKIPPED, STEPS, Stage, says
 
 from qloader.config.models import Config
@@ -69,6 +69,8 @@ def test_every_block_is_tried_or_says_why_not(page):
         elif block.language == "text":
             is_usage = page.name == "commands.md" and block.text.startswith("qloader ")
             assert is_usage or is_compared(block), f"{block}: is this an output?"
+        elif (path := block.note("file")) is not None:
+            assert block.text == (ROOT / path).read_text(encoding="utf-8"), f"{block} is not {path}: run `make docs`"
         elif block.language == "yaml":
             # Just these are loaded by tests/config/test_config_reference.py.
             keys = set(re.findall(r"^(\w+):", block.text, re.MULTILINE))

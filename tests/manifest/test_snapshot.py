@@ -183,9 +183,57 @@ def test_a_failed_read_is_a_problem_and_not_a_document_that_is_gone(cache: Cache
     source.failing = {"b"}
     manifest = take_snapshot(source, cache, CHUNKING)
     assert not manifest.complete
-    assert manifest.problems == ("b could not be read: permission denied or an I/O error: permission denied",)
+    assert manifest.problems == (
+        "b could not be read: permission denied, an I/O error, or a server that failed: permission denied",
+    )
     source.failing = set()
     assert_is_right(source, cache, take_snapshot(source, cache, CHUNKING))
+
+
+def test_a_document_out_of_sight_when_it_is_read_is_a_problem_too(cache: Cache) -> None:
+    class Closed(Tagged):
+        def fetch(self, ids: Iterable[str], *, revision: str | None = None) -> Iterator[Document | Skipped]:
+            return (Skipped(document_id, "forbidden") for document_id in ids)
+
+    (problem,) = take_snapshot(Closed("docs", {"a": "A"}), cache, CHUNKING).problems
+    assert problem.startswith("a may not be read: the server wants a login")
+
+
+def test_many_failed_reads_are_one_problem_with_examples(cache: Cache) -> None:
+    source = Tagged("docs", {f"{n:04}": str(n) for n in range(1_000)})
+    source.failing = set(source.texts) - {"0000"}
+    (problem,) = take_snapshot(source, cache, CHUNKING).problems
+    assert problem == (
+        "999 documents, each of which could not be read: permission denied, an I/O error, or a server that failed: "
+        "0001 (permission denied); 0002 (permission denied); 0003 (permission denied); and 996 more"
+    )
+
+
+def test_what_an_incomplete_listing_did_not_name_is_not_read_again(cache: Cache) -> None:
+    source = Tagged("docs", {"a": "A", "b": "B", "c": "C", "d": "D"})
+    take_snapshot(source, cache, CHUNKING)
+    whole, source.reads = source.texts, []
+    source.texts, source.problems = {"a": "A", "b": "another B"}, ["the server stopped answering"]
+    for _ in range(2):  # the manifest is that of what was listed, as it is without a cache
+        assert take_snapshot(source, cache, CHUNKING) == anew(source, CHUNKING)[0]
+    source.texts, source.problems = whole | {"b": "another B", "d": "another D"}, []
+    source.reads.clear()
+    assert_is_right(source, cache, take_snapshot(source, cache, CHUNKING))
+    assert source.reads == ["d"]
+
+
+def test_what_was_not_named_and_is_gone_then_comes_back_as_anything_new(cache: Cache) -> None:
+    source = Tagged("docs", {"a": "A", "b": "B"})
+    take_snapshot(source, cache, CHUNKING)
+    texts = source.texts
+    source.texts, source.problems = {"a": "A"}, ["the server stopped answering"]
+    take_snapshot(source, cache, CHUNKING)
+    source.problems = []
+    assert take_snapshot(source, cache, CHUNKING).documents == 1
+    source.texts = texts
+    source.reads.clear()
+    assert_is_right(source, cache, take_snapshot(source, cache, CHUNKING))
+    assert source.reads == ["b"]
 
 
 def test_an_incomplete_listing_proves_nothing_to_the_next_one(cache: Cache) -> None:

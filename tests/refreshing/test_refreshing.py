@@ -294,7 +294,7 @@ def test_a_rebuild_does_not_overwrite_the_state_of_another_lineage(workspace: Wo
     plan_and_apply(other)
     remove_state(workspace)
     workspace.settings.state.write_bytes(other.settings.state.read_bytes())
-    with pytest.raises(StateError, match="holds 1 documents"):
+    with pytest.raises(StateError, match="holds 1 document;"):
         workspace.rebuild_state()
 
 

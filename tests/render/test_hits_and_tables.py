@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.text import Text
 from syrupy.assertion import SnapshotAssertion
 from terminal import Terminal
 from test_escape import hidden
 
 from qloader.index.protocol import Hit
+from qloader.refreshing.drift import Drift, DriftedPoint
+from qloader.render.escape import escape_controls
 from qloader.render.hits import render_hits, shorten
-from qloader.render.tables import render_history, render_status
+from qloader.render.tables import render_checks, render_drift, render_history, render_status
 from qloader.render.text import make_console
 from qloader.state.records import RunRecord, SourceRecord, StateHeader
+from qloader.workspace.validating import Check
 from qloader.workspace.workspace import Status
 
 TEXT = """# Deletes
@@ -113,3 +117,44 @@ def test_an_error_longer_than_the_terminal_is_wide_is_wrapped_in_its_column(monk
     assert len(others) > 1
     assert {len(line) - len(line.lstrip()) for line in others} == {first.index("word")}
     assert all(len(line) <= 90 for line in (first, *others))
+
+
+CHECKS = (
+    Check("source docs", True, "files, 12 documents"),
+    Check(
+        "source wiki\x1b", False, "the space does not exist, \u202eor this account may not see it; " * 3, "Look. " * 30
+    ),
+)
+
+
+def test_checks_on_a_terminal_are_coloured_and_broken_between_words() -> None:
+    terminal = Terminal()
+    render_checks(CHECKS, make_console(terminal))
+    shown = terminal.getvalue()
+    assert "\x1b[32mok    \x1b[0m" in shown
+    assert "\x1b[1;31mfailed\x1b[0m" in shown
+    lines = Text.from_ansi(shown).plain.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "ok      source docs      files, 12 documents"
+    assert all(line.startswith(" " * 25) and line[25] != " " for line in lines[2:-2])
+    assert (
+        " ".join(line[25:] for line in lines[1:-2]).split()
+        == escape_controls(CHECKS[1].message).split() + ["Look."] * 30
+    )
+    assert lines[-1] == "1 of 2 checks failed."
+
+
+def test_checks_in_a_log_are_a_line_each_and_cannot_act_on_it() -> None:
+    file = io.StringIO()
+    render_checks(CHECKS, make_console(file))
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 5
+    assert [hidden(line) for line in lines] == [[]] * 5
+    assert lines[1].startswith(r"failed  source wiki\x1b  the space does not exist, \u202eor")
+
+
+def test_drift_is_told_by_document_in_their_order() -> None:
+    points = [DriftedPoint("missing", bytes([n]) * 16, "docs", f"{'cab'[n % 3]}.md") for n in range(5)]
+    file = io.StringIO()
+    render_drift(Drift(9, tuple(points)), make_console(file))
+    assert [line.split()[1] for line in file.getvalue().splitlines()[:-1]] == ["docs/a.md", "docs/b.md", "docs/c.md"]

@@ -33,8 +33,8 @@ from qloader.render.html import ROWS, render_html
 from qloader.render.wording import SIGNS, describe_change, plan_line
 
 ELEMENTS = frozenset(
-    """html head meta title style body header h1 h2 p code ul li main form input fieldset legend label b output details
-    summary bdi small div table thead tbody tr th td footer script""".split()  # noqa: SIM905
+    """html head meta title style body header h1 h2 p code ul li section main form input fieldset legend label b output
+    details summary bdi small div table thead tbody tr th td footer script""".split()  # noqa: SIM905
 )
 ATTRIBUTES = frozenset(
     """lang charset http-equiv content name class aria-label id role hidden type placeholder title autocomplete

@@ -66,7 +66,7 @@ class DocsSite:
         llms: The text of llms.txt, or None.
         redirects: Status and target by path.
         after: What to do once when a path was answered.
-        failing: Status by path, instead of the page.
+        failing: Status by path, instead of the page; 206 comes with the page's first half.
         etags: Whether pages have an `ETag`.
         last_modified: The `Last-Modified` of all pages, if any.
         build: Stands in every page's footer and script names, so that another build has other ETags.
@@ -137,7 +137,9 @@ class DocsSite:
 
     def _respond(self, path: str, request: Request) -> Response:
         if path in self.failing:
-            return Response("no", self.failing[path])
+            status = self.failing[path]
+            half = self._render(path, self.pages[path])[:300] if status == 206 else "no"
+            return Response(half, status, media_type="text/html" if status == 206 else None)
         if path in self.redirects:
             status, target = self.redirects[path]
             return RedirectResponse(target, status)

@@ -148,6 +148,60 @@ def test_an_attachment_that_is_older_than_what_was_listed_is_never_taken_for_it(
     assert found[f"{page}/notes.txt"].is_failure
 
 
+@pytest.mark.parametrize("kind", ["comment", "label", "space label"])
+def test_what_comes_after_the_listing_and_goes_again_before_the_next_is_never_kept(site, kind):
+    model = site.model
+    page, other = model.add("ENG", "Page"), model.add("ENG", "Other")
+    model.comment(page, "<p>First.</p>")
+    model.label(page, "draft", "old")
+    source = site.source(comments=True, **({"label_changes": True} if kind == "label" else {"labels": ["draft"]}))
+    if kind != "comment" and not site.is_cloud:
+        source = site.source(comments=True)
+    model.label(other, "draft")
+    before = tokens(source)
+    comments, labels = list(model.pages[page].comments), model.pages[page].labels
+    if kind == "comment":
+        model.comment(page, "<p>Said in anger.</p>")
+    else:
+        model.label(page, "draft", "old", "Draft" if kind == "space label" else "secret")
+    found = {one.id: one for one in source.fetch([page, other])}
+    assert (found[page].reason, found[page].is_failure) == ("unreadable", True)
+    assert "changed meanwhile" in found[page].detail
+    assert isinstance(found[other], Document)
+    model.pages[page].comments, model.pages[page].labels = comments, labels
+    assert tokens(source) == before  # so that what was read in between would have been kept
+    assert read_all(source)[page].text.endswith("\nFirst.\n")
+
+
+def test_labels_that_a_listing_does_not_tell_of_do_not_matter():
+    with run_confluence("cloud") as site:
+        page = site.model.add("ENG", "Page")
+        for keys in ({}, {"labels": ["draft"]}):
+            site.model.label(page, "draft")
+            source = site.source(**keys)
+            listed = list(tokens(source))
+            site.model.label(page, "draft", "new")
+            (document,) = source.fetch(listed)
+            assert document.metadata["labels"] == ["draft", "new"]
+
+
+def test_a_row_without_an_id_is_no_page_and_hides_no_other(site):
+    pages = [site.model.add("ENG", f"Page {number}") for number in range(5)]
+    source = site.source(retry_attempts=0)
+    listed = list(tokens(source))
+
+    def nameless(answer):
+        for row in answer["results"]:
+            row["id"] = None if row["id"] == pages[2] else row["id"]
+        return answer
+
+    site.site.fail(Fault("body-format=storage|body.storage", times=None, rewrite=nameless))
+    found = list(source.fetch(listed))
+    assert [one.id for one in found] == listed
+    assert [one.id for one in found if not isinstance(one, Document)] == [pages[2]]
+    assert found[2].is_failure
+
+
 def test_blog_posts_and_archived_pages_say_what_they_are(site):
     post, old = site.model.add("ENG", "News", type="blogpost"), site.model.add("ENG", "Old")
     site.model.set_status(old, "archived")

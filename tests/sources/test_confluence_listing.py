@@ -194,6 +194,35 @@ def test_a_listing_goes_on_where_it_was_after_a_bad_moment(site):
     assert len(site.model.traffic.to(LISTS)) == 6 + 4
 
 
+@pytest.mark.parametrize("bad", [None, "", True, ["1"]])
+def test_a_row_without_an_id_breaks_the_listing_and_becomes_no_document(site, bad):
+    site.model.max_limit = 5
+    made = site.model.add_many("ENG", 20)
+
+    def spoil(answer):
+        answer["results"][2]["id"] = bad
+        return answer
+
+    site.site.fail(Fault(LISTS, after=1, times=None, rewrite=spoil))
+    ids, listing = listed(site.source(retry_attempts=0))
+    assert set(made[:5]) <= ids <= set(made)
+    assert "ENG was not listed to its end" in listing.problems[0]
+    assert "answers with something else than expected" in listing.problems[0]
+
+
+def test_an_attachment_without_a_name_is_no_document(site):
+    page = site.model.add("ENG", "Page")
+    site.model.attach(page, "notes.txt", b"notes")
+
+    def nameless(answer):
+        return {**answer, "results": [{**row, "title": None} for row in answer["results"]]}
+
+    site.site.fail(Fault("attachment", times=None, rewrite=nameless))
+    ids, listing = listed(site.source(attachments=True, retry_attempts=0))
+    assert ids == {page}
+    assert not listing.complete
+
+
 def test_a_list_that_goes_round_in_a_circle_ends_and_is_not_complete(site):
     site.model.max_limit = 5
     site.model.add_many("ENG", 30)
@@ -279,6 +308,8 @@ def test_validate_says_what_there_is_and_as_whom(site):
     assert source.check() == "confluence, 1,200 pages in ENG, as Rita Reader"
     assert site.model.traffic.bodies == 0
     assert len(site.requests) <= 3
+    site.model.add("OPS", "Single")
+    assert site.source(spaces=["OPS"]).check() == "confluence, 1 page in OPS, as Rita Reader"
     with pytest.raises(SourceError, match="none of its spaces"):
         site.source(spaces=["NOPE"]).check()
     with pytest.raises(SourceError, match="some of its spaces cannot be read: the space NOPE does not exist"):

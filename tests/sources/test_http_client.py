@@ -1,10 +1,13 @@
 import base64
 import gzip
+import json
 import re
 import socket
 import threading
+import time
 import zlib
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from email.utils import formatdate
 
 import pytest
@@ -32,8 +35,12 @@ from qloader.sources.http.errors import (
     SlowAnswerError,
     UnavailableError,
 )
+from qloader.sources.http.exchange import Exchange
+from qloader.sources.http.exchange import Request as HttpRequest
 from qloader.sources.http.inflate import BrokenDataError, TooMuchError, inflate
 from qloader.sources.http.settings import HttpSettings
+from qloader.sources.http.telling import PassingError
+from servers.http2 import serve_http2
 from servers.raw import raw_server
 from servers.serving import serve
 
@@ -198,6 +205,7 @@ def problem(client, path="a"):
         (Response("<!doctype html>", media_type=""), LoginPageError, "login page"),
         (Response('{"a": [1, 2', media_type="application/json"), BrokenAnswerError, "cut off"),
         (Response(b'\xff\xfe{"a"', media_type="application/json"), BrokenAnswerError, "no JSON"),
+        (Response('{"a": 1}', 206, media_type="application/json"), BrokenAnswerError, "a part only"),
         (Response("x" * 3_000_000, media_type="application/json"), AnswerTooLargeError, "over 1 MB"),
         (
             Response(gzip.compress(b"[" + b" " * 20_000_000), headers={"content-encoding": "gzip"}),
@@ -482,6 +490,38 @@ def test_an_unknown_authority_is_refused_and_can_be_named(server, certificate, t
         (tmp_path / "bad.pem").write_text("no certificate")
         with make_client(base, ca_file=tmp_path / "bad.pem") as client:
             assert "no certificates that can be read" in str(problem(client))
+
+
+def test_http_2_is_spoken_where_the_server_offers_it(certificate):
+    numbers = list(range(100_000))  # more than a window of flow control, and many frames
+    bodies = {f"/{name}": json.dumps([name, numbers]).encode() for name in range(8)}
+    with serve_http2(bodies, certificate) as base, make_client(base, ca_file=certificate[0], attempts=0) as client:
+        assert list(client.map(client.get_json, map(str, range(8)))) == [[name, numbers] for name in range(8)]
+        assert type(problem(client, "none")) is NotFoundError
+
+
+def test_an_answer_that_is_too_slow_spoils_no_other_on_its_connection(certificate):
+    asked = threading.Event()
+    bodies = {"/first": b"", "/slow": asked, "/held": threading.Event()}
+    settings = HttpSettings(ca_file=certificate[0], timeout=2.0)
+    with serve_http2(bodies, certificate) as base:
+        exchange = Exchange(base, settings, auth=None, what="sources.site", sleep=time.sleep)
+
+        def get(path, seconds):
+            with network.limits(time.monotonic() + seconds):
+                return exchange.send(HttpRequest("GET", base + path, {}, None, 1_000), base + path)
+
+        get("/first", 20)  # opens the connection
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(get, "/slow", 0.5)
+            slow.add_done_callback(lambda _: bodies.update({"/held": b"at last"}))
+            asked.wait(10)
+            with suppress(PassingError):  # it shares the connection that the other one's end tears down
+                get("/held", 20)
+            with pytest.raises((SlowAnswerError, PassingError)):  # whoever reads the connection when it ends
+                slow.result()
+        assert get("/held", 20).body == b"at last"
+        exchange.close()
 
 
 def test_credentials_are_not_sent_back_over_plain_http(server, certificate):

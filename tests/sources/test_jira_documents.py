@@ -258,6 +258,23 @@ def test_an_issue_that_the_server_fails_with_is_a_failure_and_not_gone(cloud):
     assert next(cloud.source().fetch(listed)).is_failure
 
 
+def test_an_answer_without_a_key_is_no_issue_and_none_is_taken_for_gone(site):
+    site.model.add_many("ENG", 5)
+    source = site.source(retry_attempts=0)
+    listed = list(tokens(source))
+
+    def nameless(answer):
+        for issue in answer["issues"]:
+            issue["key"] = None if issue["key"] == "ENG-3" else issue["key"]
+        return answer
+
+    site.site.fail(Fault(BODIES, times=None, rewrite=nameless))
+    found = list(source.fetch(listed))
+    assert [one.id for one in found] == listed
+    assert [one.id for one in found if not isinstance(one, Document)] == ["ENG-3"]
+    assert found[2].is_failure
+
+
 def test_unknown_nodes_keep_their_text_and_are_named_once(cloud):
     node = {"type": "hologram", "content": [paragraph("Inside.")]}
     for number in range(3):

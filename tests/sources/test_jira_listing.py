@@ -1,5 +1,6 @@
 """What the `jira` source lists: keys and change tokens, of both editions."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -251,6 +252,46 @@ def test_a_query_that_jira_refuses_is_an_error_in_its_own_words(site):
     assert "jql" in caught.value.remedy
     with pytest.raises(SourceError, match="Field 'colour' does not exist"):
         site.source(jql="colour = red").check()
+
+
+def test_jira_s_words_are_shown_in_one_line_and_nothing_else_of_an_answer_is(site):
+    def refusal(body):
+        return Fault(LISTS, times=None, status=400, headers={"content-type": "application/json"}, body=json.dumps(body))
+
+    def shown(body):
+        site.site.faults.clear()
+        site.site.fail(refusal(body))
+        with pytest.raises(SourceError, match="Jira refuses the query") as caught:
+            site.source().list()
+        return str(caught.value).partition("refuses the query")[2]
+
+    site.model.add_many("ENG", 3)
+    assert shown({"errorMessages": ["No\x1b[31m such\nfield.", "Nor that."]}) == ": No[31m such field. Nor that."
+    assert shown({"errorMessages": ["long " * 1000]}) == ": " + ("long " * 60).rstrip()
+    for body in (
+        {"message": "secret", "errors": {"jql": "secret"}},
+        {"errorMessages": []},
+        {"errorMessages": "secret"},
+        {"errorMessages": [{"a": "secret"}, None]},
+        ["secret"],
+        "secret",
+    ):
+        assert shown(body) == "."
+
+
+@pytest.mark.parametrize("name", ["id", "key"])
+def test_a_row_without_a_name_breaks_the_listing_and_becomes_no_document(site, name):
+    site.model.add_many("ENG", 20)
+
+    def spoil(answer):
+        answer["issues"][2][name] = None
+        return answer
+
+    site.site.fail(Fault(LISTS, after=1, times=None, rewrite=spoil))
+    found, listing = listed(site.source(page_size=5, retry_attempts=0))
+    assert keys(5) <= found <= keys(20)
+    assert "the issues were not listed to their end" in listing.problems[0]
+    assert "answers with something else than expected" in listing.problems[0]
 
 
 def test_the_address_that_cloud_took_down_is_never_asked(cloud):

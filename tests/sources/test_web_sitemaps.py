@@ -127,6 +127,7 @@ def test_indexes_within_indexes_end(host, read):
         )
     assert read("/0.xml") == []
     assert len(host.asked) == 3
+    assert read.problems == [(f"{host.base}/3.xml", "it lies below 3 others, and no deeper one is read")]
 
 
 @pytest.mark.parametrize(

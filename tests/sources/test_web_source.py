@@ -6,10 +6,10 @@ from itertools import count
 
 import pytest
 
-from qloader.documents.document import Document, Skipped
+from qloader.documents.document import OUT_OF_SIGHT, Document, Skipped
 from qloader.errors import ConfigError, SourceError
 from qloader.sources.http import pace
-from qloader.sources.http.errors import UnavailableError
+from qloader.sources.http.errors import RequestError, UnavailableError
 from qloader.sources.http.settings import HttpSettings
 from qloader.sources.web.settings import WebSettings
 from qloader.sources.web.source import WebSource
@@ -391,29 +391,136 @@ SOFT = ["500", "503", "401", "403", "451", "robots", "noindex", "empty", "json",
         "loop"]  # fmt: skip
 
 
+def told(reader, **settings):
+    """All that a listing says, which is all that a plan is made of."""
+    ids, listing = reader.read(**settings)
+    return ids, reader.items, listing.problems, listing.skipped, listing.failure is None
+
+
 @pytest.mark.parametrize("kind", SOFT)
-def test_a_known_page_that_fails_softly_makes_the_listing_incomplete(reader, site, kind):
+def test_a_page_that_fails_softly_is_skipped_with_its_reason_whatever_is_known_of_it(reader, site, tmp_path, kind):
     site.sitemap_of = list(site.pages)
     before = reader.ids()
     soft(site, "/guide/chapter-3", kind)
-    for _ in range(2):  # and stays so
-        ids, listing = reader.read()
-        assert ids == [key for key in before if key != "chapter-3"]
-        assert len(listing.problems) == 1
-        assert "chapter-3" in listing.problems[0]
-        assert not listing.complete
+    ids, _, problems, skipped, has_read = found = told(reader)
+    assert ids == [key for key in before if key != "chapter-3"]
+    assert [one.id for one in skipped] == ["chapter-3"]
+    assert skipped[0].reason in OUT_OF_SIGHT  # so that a snapshot keeps it, where the index holds it
+    assert len(problems) == (kind in ("500", "503"))
+    assert has_read
+    assert told(reader) == found
+    assert told(reader, cache=tmp_path / "another") == found
     small_site(site=site)
     assert reader.ids() == ALL
 
 
-@pytest.mark.parametrize("kind", [k for k in SOFT if k not in ("500", "503")])
-def test_a_page_that_was_never_a_document_is_just_none(reader, site, kind):
+@pytest.mark.parametrize("kind", ["plain", None], ids=["sitemap", "crawl"])
+@pytest.mark.parametrize("change", ["edit", "gone", "redirect", "out", "canonical", "failing", "refresh", "slashes"])
+def test_a_listing_says_the_same_with_a_cache_and_without(reader, site, tmp_path, kind, change):
+    site.sitemap = kind
     site.sitemap_of = list(site.pages)
-    soft(site, "/guide/chapter-3", kind)
-    for _ in range(2):
-        assert reader.ids() == [key for key in ALL if key != "chapter-3"]
+    reader.ids()
+    page = site.pages["/guide/chapter-3"]
+    if change == "edit":
+        site.write("/guide/chapter-3", "Chapter 3", "Edited.")
+    elif change == "gone":
+        site.failing["/guide/chapter-3"] = 404
+    elif change == "redirect":  # to a page with the same validators
+        site.pages["/guide/third"] = page
+        site.redirects["/guide/chapter-3"] = (302, "/guide/third")
+    elif change == "out":
+        site.pages["/archive"] = page
+        site.redirects["/guide/chapter-3"] = (301, "/archive")
+    elif change == "canonical":
+        page.head = '<link rel="canonical" href="/guide/chapter-4">'
+        site.failing["/guide/chapter-4"] = 500
+    elif change == "failing":
+        site.menu, site.menu_on = False, "/guide/chapter-3"
+        site.failing["/guide/chapter-3"] = 503
+    elif change == "refresh":
+        page.head = '<meta http-equiv="refresh" content="0; url=chapter-4">'
+    else:
+        site.pages["/guide/chapter-3/"] = page
+        site.sitemap_of = [one + "/" if one == "/guide/chapter-3" else one for one in site.sitemap_of]
+    found = told(reader)
+    assert told(reader) == found
+    assert told(reader, cache=tmp_path / "another") == found
+
+
+def test_a_limit_on_bytes_is_reached_with_a_cache_and_without(reader, tmp_path):
+    found = told(reader, max_total_bytes=1_500)
+    assert "max_total_bytes was reached" in found[2][0]
+    assert told(reader, max_total_bytes=1_500) == found
+
+
+NOTHING = {
+    "robots": ("robots.txt disallows it", "robots: false"),
+    "401": ("it answers 401", "sources.site.token"),
+    "403": ("it answers 403", "sources.site.token"),
+    "451": ("it answers 451", "in a browser"),
+    "500": ("it answers 500", "in a browser"),
+    "empty": ("made by a script", "selector"),
+    "json": ("application/json", "url"),
+    "login": ("to a login", "token"),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_where_nothing_could_be_read_there_is_an_error_with_the_remedy(reader, site, kind):
+    site.sitemap_of = list(site.pages)
+    for page in list(site.pages):
+        soft(site, page, kind)
+    if kind == "robots":
+        site.robots = "User-agent: *\nDisallow: /guide/\n"
+    ids, listing = reader.read()
+    assert ids == []
+    assert "not one of 8 pages can be read: " in str(listing.failure)
+    message, remedy = NOTHING[kind]
+    assert message in str(listing.failure)
+    assert remedy in listing.failure.remedy
+
+
+def test_one_page_that_was_read_is_enough_even_where_it_is_not_chosen(reader, site):
+    site.failing = dict.fromkeys(list(site.pages)[1:], 403)
+    ids, listing = reader.read()
+    assert (ids, listing.failure) == (["index"], None)
+    ids, listing = reader.read(discovery="crawl", include=("chapter-*",))
+    assert (ids, listing.failure) == ([], None)
+
+
+def test_pages_in_other_languages_are_a_choice_and_no_failure(reader):
+    ids, listing = reader.read(languages=("fr",))
+    assert (ids, listing.failure) == ([], None)
+
+
+def test_many_pages_that_fail_are_one_sentence_with_examples(reader, site):
+    site.failing = {f"/guide/chapter-{number}": 500 for number in range(2, 7)}
     _, listing = reader.read()
-    assert [skipped.id for skipped in listing.skipped] == ["chapter-3"]
+    (problem,) = listing.problems
+    assert problem == (
+        "5 pages could not be read: chapter-2, it answers 500; chapter-3, it answers 500; chapter-4, it answers 500; "
+        "and 2 more"
+    )
+
+
+def test_a_part_of_a_page_is_not_taken_for_the_page(reader, site):
+    before = reader.ids()
+    site.failing["/guide/chapter-3"] = 206
+    ids, listing = reader.read()
+    assert ids == [key for key in before if key != "chapter-3"]
+    assert "a part only, though all was asked for (206)" in listing.problems[0]
+    (found,) = reader.source(cache=reader.cache / "another").fetch(["chapter-3"])
+    assert isinstance(found, Skipped)
+
+
+@pytest.mark.parametrize("status", [500, 403])
+def test_an_llms_txt_that_fails_hides_no_page(reader, site, status):
+    site.sitemap, site.menu = None, False
+    site.pages["/guide/"].html += '<a href="chapter-1">1</a>'
+    site.failing["/guide/llms.txt"] = status
+    ids, listing = reader.read()
+    assert ids == ["chapter-1", "index"]
+    assert listing.complete == (status == 403)
 
 
 def test_a_page_that_moved_out_for_good_is_gone(reader, site):
@@ -431,16 +538,30 @@ def test_an_excluded_page_is_gone_and_not_asked_for(reader, site):
     assert "/guide/chapter-3" not in {one.path for one in site.asked()}
 
 
-def test_a_sitemap_that_fails_leaves_the_known_pages(reader, site):
-    site.failing["/sitemap.xml"] = 503
-    with pytest.raises(UnavailableError):
-        reader.read()
-    site.failing.clear()
-    reader.ids()
-    site.failing["/sitemap.xml"] = 503
+@pytest.mark.parametrize("status", [503, 403])
+def test_a_sitemap_that_fails_is_an_error_whatever_is_known(reader, site, status):
+    for _ in range(2):
+        site.failing["/sitemap.xml"] = status
+        with pytest.raises(RequestError) as caught:
+            reader.read()
+        assert "discovery: crawl" in caught.value.remedy
+        site.failing.clear()
+        assert reader.ids() == ALL
+
+
+def test_of_several_sitemaps_one_may_fail(reader, site):
+    site.robots = f"User-agent: *\nSitemap: {reader.base}/other.xml\nSitemap: {reader.base}/sitemap.xml\n"
+    site.failing["/other.xml"] = 503
     ids, listing = reader.read()
     assert ids == ALL
-    assert "the sitemap could not be read" in listing.problems[0]
+    assert "a sitemap could not be read to its end" in listing.problems[0]
+
+
+def test_a_sitemap_of_which_no_part_can_be_read_is_an_error(reader, site):
+    site.sitemap = "index"
+    site.failing = {"/sitemap-1.xml": 404, "/sitemap-2.xml": 503}
+    with pytest.raises(SourceError, match=r"no part of the sitemap can be read, the first .*/sitemap-1\.xml"):
+        reader.read()
 
 
 def test_a_part_of_a_sitemap_that_fails_makes_the_listing_incomplete(reader, site):
@@ -459,6 +580,7 @@ def test_a_server_that_goes_down_is_not_asked_for_every_page(tmp_path):
         ids, listing = reader.read()
         assert ids == []
         assert "the server stopped answering" in listing.problems[0]
+        assert listing.failure is not None
         assert len(site.asked()) < 40
         reader.close()
 
@@ -481,15 +603,9 @@ def test_a_start_page_that_wants_a_login_is_an_error(reader, site):
         reader.read()
 
 
-def test_what_a_failing_page_led_to_is_still_looked_at(reader, site):
-    site.sitemap, site.menu = None, False
-    site.pages["/guide/"].html += '<a href="chapter-1">1</a>'
-    site.pages["/guide/chapter-1"].html += '<a href="chapter-2">2</a>'
-    assert reader.ids() == ["chapter-1", "chapter-2", "index"]
-    site.failing["/guide/chapter-1"] = 500
-    ids, listing = reader.read()
-    assert ids == ["chapter-2", "index"]
-    assert not listing.complete
+def test_a_crawl_whose_start_page_is_excluded_is_an_error(reader):
+    with pytest.raises(SourceError, match="exclude leaves out the start page"):
+        reader.read(discovery="crawl", exclude=("index",))
 
 
 def test_a_start_page_that_leads_out_is_an_error_that_says_where_to(reader, site):
@@ -696,6 +812,11 @@ def test_check_notices_a_login_and_a_site_that_wants_no_program(reader, site, ki
     site.robots = "User-agent: *\nDisallow: /guide/\n"
     with pytest.raises(SourceError, match=r"robots\.txt disallows"):
         reader.source().check()
+    site.robots = "User-agent: *\nDisallow: /guide/chapter"
+    site.sitemap_of = [page for page in site.pages if "chapter" in page]
+    if kind:  # the start page may be asked for, and is none of those
+        with pytest.raises(SourceError, match=r"robots\.txt disallows .*/guide/chapter-1"):
+            reader.source().check()
     site.robots = None
     site.failing = dict.fromkeys(site.pages, 401)
     with pytest.raises(SourceError, match="401"):

@@ -37,6 +37,11 @@ class Answer:
         return json.loads(self.out)
 
     @property
+    def events(self) -> list[Any]:
+        """Standard output as JSON, a value a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
     def last(self) -> str:
         """The last line for people."""
         return self.err.rstrip("\n").rpartition("\n")[2]

@@ -12,6 +12,7 @@ from qloader.manifest.snapshot import Chunking, take_snapshot
 from qloader.planning.diff import Scope, find_differences
 from qloader.planning.plan import Change
 from qloader.planning.planner import Rules, plan_changes
+from qloader.planning.selecting import Choice
 from qloader.state.records import DocumentRecord
 from qloader.state.store import StateStore
 from support.sources import DictSource
@@ -31,7 +32,13 @@ class Model:
         with Cache.open(self.cache_path) as cache:
             return take_snapshot(source, cache, CHUNKING)
 
-    def plan(self, *sources: DictSource, pipeline: str = PIPELINE, removed: Sequence[str] = ()) -> list[Change]:
+    def plan(
+        self,
+        *sources: DictSource,
+        pipeline: str = PIPELINE,
+        removed: Sequence[str] = (),
+        choice: Choice | None = None,
+    ) -> list[Change]:
         with Cache.open(self.cache_path) as cache:
             cache.forget_others([source.name for source in sources])
             manifests = [take_snapshot(source, cache, CHUNKING) for source in sources]
@@ -46,7 +53,8 @@ class Model:
             roots = {m.source: m.root for m in manifests} | dict.fromkeys(removed, EMPTY_ROOT)
             joined = frozenset(n for n in roots if roots[n] != applied.get(n, EMPTY_ROOT) or pipeline != PIPELINE)
             scope = Scope(complete, joined, intents, pipeline)
-            differences = find_differences(cache.connection, cache.path, self.state_path if state else None, scope)
+            state_path = self.state_path if state else None
+            differences = find_differences(cache.connection, cache.path, state_path, scope, choice)
             rules = Rules(pipeline, frozenset({pipeline}), frozenset(removed))
             return [planned.change for planned in plan_changes(differences, rules)]
 

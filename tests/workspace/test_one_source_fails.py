@@ -30,7 +30,7 @@ def remedy(workspace: Workspace, *sources: str) -> str:
 
 def test_the_others_are_named_and_can_be_planned(tmp_path: Path) -> None:
     workspace = configured(tmp_path, old=GONE, notes="{type: files, path: notes}")
-    assert remedy(workspace).endswith("The others can be planned without it: --source notes.")
+    assert remedy(workspace).endswith("Nothing was changed. The others can be planned without it: --source notes.")
     with workspace.temporary_plan(PlanRequest(sources=("notes",))) as result:
         assert result.plan.header.summary.create == 1
 
@@ -38,6 +38,7 @@ def test_the_others_are_named_and_can_be_planned(tmp_path: Path) -> None:
 def test_where_nothing_else_is_planned_nothing_else_is_named(tmp_path: Path) -> None:
     workspace = configured(tmp_path, old=GONE, notes="{type: files, path: notes}")
     assert "--source" not in remedy(workspace, "old")
+    assert remedy(workspace, "old").endswith("is mounted. Nothing was changed.")
 
 
 def test_many_others_are_not_listed(tmp_path: Path) -> None:

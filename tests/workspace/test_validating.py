@@ -42,6 +42,9 @@ class Office:
         check = checks[bad[0]]
         assert check["remedy"]
         assert "\n" not in check["message"]
+        # What was looked at stands beside it, and whoever validates expects nothing to change.
+        assert not check["message"].startswith((f"Source {name}", f"sources.{name}:"))
+        assert "Nothing was changed" not in check["remedy"]
         return check["message"]
 
 
@@ -88,7 +91,24 @@ def test_each_source_says_in_one_line_what_is_in_it_and_as_whom_it_is_read(offic
     assert lines["source repo"].startswith("git, 2 documents at ")
     answer = office.prompt.ok("validate")
     shown = [line for line in answer.err.splitlines() if line.startswith("ok      source ")]
-    assert [line.split()[2].rstrip(":") for line in shown] == sorted(office.sources)
+    assert [line.split()[2] for line in shown] == sorted(office.sources)
+
+
+def test_a_failure_is_a_line_below_the_others_and_its_remedy_one_below_it(office):
+    office.sources["wiki-dc"]["token"] = "expired"
+    office.validate()
+    answer = office.prompt("validate")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.last == "1 of 10 checks failed."
+    lines = answer.err.splitlines()
+    (number,) = [number for number, line in enumerate(lines) if line.startswith("failed")]
+    at = lines[number].index("http://")
+    assert lines[number].split()[:3] == ["failed", "source", "wiki-dc"]
+    assert lines[number].endswith("/confluence/rest/api/user/current does not accept the credentials (401).")
+    assert lines[number + 1] == " " * at + (
+        "Check sources.wiki-dc.token: it may be mistyped, expired or revoked, or belong to another user."
+    )
+    assert all(line.startswith("ok      ") and line[at - 1] == " " != line[at] for line in lines[:number])
 
 
 def test_no_body_is_asked_for(office):

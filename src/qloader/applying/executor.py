@@ -14,18 +14,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from qloader.applying.events import BatchDone, DocumentDone, Listener, tell_nobody
 from qloader.applying.faults import find_faults
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import Applied, NewPoint, PointLabels, Work, plan_removal, plan_write
 from qloader.chunking.chunker import Chunker
 from qloader.documents.document import SKIP_REASONS, Document, Skipped
-from qloader.documents.hashing import content_hash, metadata_hash
+from qloader.documents.hashing import content_hash, metadata_hash, point_keys
 from qloader.embedding.protocol import Embedder
 from qloader.errors import SourceError
 from qloader.index.protocol import Index, Point, Vectors
 from qloader.planning.plan import Change, Plan
 from qloader.sources.protocol import Source
-from qloader.state.records import DocumentRecord, FailureRecord
+from qloader.state.records import DocumentRecord, FailureRecord, IntentRecord
 from qloader.state.store import StateStore
 
 POINTS_A_BATCH = 4_000
@@ -44,11 +45,12 @@ class Parts:
         index: The collection, created and this state's own.
         state: Locked for writing.
         lineage: Its lineage.
+        is_mixed: Whether points may be of more than one pipeline.
         chunker: Cuts texts.
         embedder: Makes vectors.
         batch_size: Documents in a batch, at most.
         should_stop: Asked at each batch edge; True ends the run there.
-        advance: Called with the number of documents done.
+        listener: Told of each change and each batch when it is committed.
     """
 
     sources: Mapping[str, Source]
@@ -58,9 +60,10 @@ class Parts:
     lineage: str
     chunker: Chunker
     embedder: Embedder
+    is_mixed: bool = False
     batch_size: int = 256
     should_stop: Callable[[], bool] = lambda: False
-    advance: Callable[[int], None] = lambda _: None
+    listener: Listener = tell_nobody
 
 
 @dataclass(slots=True)
@@ -98,6 +101,34 @@ class _Loaded:
     document: Document | None
 
 
+def announce(
+    plan: Plan, run_id: int, state: StateStore, labels: Mapping[str, PointLabels], *, resumed: bool
+) -> None:
+    """Tells the state which documents a run may touch, before it touches the index at all.
+
+    Args:
+        plan: The plan.
+        run_id: The run that `state.begin_run` recorded.
+        state: Locked for writing.
+        labels: What the payloads of each source say, by source name.
+        resumed: As for `execute`: what was done by then is not touched.
+
+    Raises:
+        StateError: What is announced cannot be kept.
+    """
+
+    def touched() -> Iterator[tuple[str, str]]:
+        intents = {(i.source, i.document_id): i for i in state.intents()} if resumed else {}
+        for change in plan.changes():
+            if resumed and _is_done(change, state, labels, intents):
+                continue
+            yield change.source, change.id
+            if change.from_id is not None:
+                yield change.source, change.from_id
+
+    state.announce(run_id, touched())
+
+
 def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLabels], *, resumed: bool) -> Totals:
     """Applies a plan's changes.
 
@@ -117,20 +148,41 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
         StateError: The state cannot be written; what was committed stays.
     """
     totals = Totals()
-    intents = {(i.source, i.document_id): i.points for i in parts.state.intents()}
-    for batch in _batches(plan.changes(), parts.batch_size):
+    intents = {(i.source, i.document_id): i for i in parts.state.intents(before_run=run_id)}
+    done = 0
+    for number, batch in enumerate(_batches(plan.changes(), parts.batch_size), 1):
         if parts.should_stop():
             totals.stopped = True
             break
         pending = [change for change in batch if not (resumed and _is_done(change, parts.state, labels, intents))]
         totals.already += len(batch) - len(pending)
+        failed_before = len(totals.failures)
         loaded = list(_fetch(pending, parts, intents, totals))
         works = [_chunk(item, parts.chunker, labels) for item in loaded]
         vectors = _embed(works, parts, totals)
         _write(works, vectors, run_id, parts)
         _commit(works, run_id, parts, totals)
-        parts.advance(len(batch))
+        parts.state.checkpoint()
+        done += len(batch)
+        _tell(parts.listener, batch, pending, totals.failures[failed_before:])
+        parts.listener(BatchDone(number, len(batch), done, totals.embedded, totals.serial))
     return totals
+
+
+def _tell(
+    listener: Listener, batch: Sequence[Change], pending: Sequence[Change], failures: Sequence[FailureRecord]
+) -> None:
+    """Tells what became of each change of a batch that is committed."""
+    waiting = {(change.source, change.id) for change in pending}
+    failed = {(failure.source, failure.document_id): failure for failure in failures}
+    for change in batch:
+        key = change.source, change.id
+        if key not in waiting:
+            listener(DocumentDone(change, "already"))
+        elif failure := failed.get(key):
+            listener(DocumentDone(change, "left", failure.reason, failure.detail))
+        else:
+            listener(DocumentDone(change, "applied"))
 
 
 def _batches(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
@@ -154,7 +206,7 @@ def _is_done(
     change: Change,
     state: StateStore,
     labels: Mapping[str, PointLabels],
-    intents: Mapping[tuple[str, str], tuple[bytes, ...]],
+    intents: Mapping[tuple[str, str], IntentRecord],
 ) -> bool:
     # Of a repair the state cannot tell; to do it again costs a look at the document's points.
     if change.action == "repair" or (change.source, change.id) in intents:
@@ -175,7 +227,7 @@ def _is_done(
 def _fetch(
     changes: Sequence[Change],
     parts: Parts,
-    intents: Mapping[tuple[str, str], tuple[bytes, ...]],
+    intents: Mapping[tuple[str, str], IntentRecord],
     totals: Totals,
 ) -> Iterator[_Loaded]:
     for name, group in groupby(changes, key=lambda change: change.source):
@@ -194,16 +246,40 @@ def _fetch(
                 yield _Loaded(change, applied, document)
 
 
-def _applied(change: Change, parts: Parts, intents: Mapping[tuple[str, str], tuple[bytes, ...]]) -> Applied:
+def _applied(change: Change, parts: Parts, intents: Mapping[tuple[str, str], IntentRecord]) -> Applied:
     old_id = change.from_id if change.from_id is not None else change.id
     record = parts.state.document(change.source, old_id)
     before = None if record is None or record.is_deleted else record
-    points = intents.get((change.source, change.id), ())
+    if change.from_id is not None:
+        points = _touched_points(change.source, change.id, None, parts, intents)
+        return Applied(before, points, _touched_points(change.source, change.from_id, before, parts, intents))
+    points = _touched_points(change.source, change.id, before, parts, intents)
     if change.action == "repair" and not points:
         # `plan --refresh` saw what is wrong, but writes nothing down: look at just this document again.
         points = find_faults(parts.index, parts.lineage, (change.source, change.id), before)
-    old_points = () if change.from_id is None else intents.get((change.source, change.from_id), ())
-    return Applied(before, points, old_points)
+    return Applied(before, points)
+
+
+def _touched_points(
+    source: str,
+    document_id: str,
+    before: DocumentRecord | None,
+    parts: Parts,
+    intents: Mapping[tuple[str, str], IntentRecord],
+) -> tuple[bytes, ...]:
+    """The points of a document that an interrupted batch may have touched.
+
+    Of a run that was lost with its machine only the announcement is left: the index tells what became of the document.
+    It does not tell whose pipeline made a vector, so that where there were two, none of the document's is believed.
+    """
+    intent = intents.get((source, document_id))
+    if intent is None:
+        return ()
+    if intent.reason != "announced":
+        return intent.points
+    faults = find_faults(parts.index, parts.lineage, (source, document_id), before)
+    doubtful = point_keys(source, document_id, before.chunks) if parts.is_mixed and before is not None else ()
+    return tuple(dict.fromkeys((*intent.points, *faults, *doubtful)))
 
 
 def _verify(change: Change, result: Document | Skipped, totals: Totals) -> Document | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qloader.counting import counted
 from qloader.errors import ForeignIndexError, StalePlanError, StateError
 from qloader.index.protocol import CollectionInfo
 from qloader.planning.plan import PlanHeader
@@ -108,7 +109,8 @@ def check_index(info: CollectionInfo | None, header: StateHeader | None, *, docu
     if info is None:
         if documents:
             raise ForeignIndexError(
-                f"the collection {collection} is gone, but the state says that it holds {documents:,} documents",
+                f"the collection {collection} is gone, but the state says that it holds "
+                f"{counted(documents, 'document')}",
                 remedy="Bring the index back, or start anew: move the state file away and plan again. "
                 "The state is " + (header.lineage if header else "new") + ".",
             )
@@ -136,5 +138,6 @@ def _why_stale(plan: PlanHeader, header: StateHeader, last: RunRecord | None) ->
         return f"the plan rests on another state: {plan.base.lineage}, this one is {header.lineage}"
     text = f"the plan rests on serial {plan.base.serial} of the state, which is at {header.serial} now"
     if last is not None:
-        text += f": run {last.id} ({last.status}) of the plan {last.plan[:12]} changed {last.document_count} documents"
+        changed = counted(last.document_count, "document")
+        text += f": run {last.id} ({last.status}) of the plan {last.plan[:12]} changed {changed}"
     return text

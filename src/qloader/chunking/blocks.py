@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from qloader.chunking.fences import Fences, has_nested_fences
 from qloader.documents.document import Syntax
-from qloader.documents.markdown import atx_heading, closes_fence, heading_words, is_block, opens_fence, setext_level
+from qloader.documents.markdown import atx_heading, heading_words, is_block, setext_level
 
 if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter
@@ -102,62 +103,68 @@ def _markdown_pieces(text: str) -> Iterator[_Piece]:
     # One search over the whole text tells for most of them that no block has to be looked at line by line.
     has_fences = "```" in text or "~~~" in text
     has_underlines = "\n=" in text or "\n--" in text or "\n-\n" in text or "\n " in text or text.endswith("\n-")
-    open_fence = ""
-    fence_start = 0
+    fences = Fences(looks_into_items=has_fences and has_nested_fences(text))
+    fence_start, items = 0, fences.items
     for piece in _paragraphs(text):
         start, end = piece[2]
-        if not open_fence:
+        if not fences.mark:
             block = text[start:end]
             if not (has_fences and ("```" in block or "~~~" in block)):
+                if fences.looks_into_items:
+                    _take(fences, block)
                 if "#" in block or (has_underlines and "\n" in block):
                     yield from _with_headings(block, piece[2])
                 else:
                     yield piece
                 continue
-            fence_start = start
-        open_fence = _fence_after(text[start:end], open_fence)
-        if not open_fence:
+            fence_start, items = start, fences.items
+        _take(fences, text[start:end])
+        if not fences.mark:
             # Blank lines within a fence are part of it: the whole is one block, headings before it are not.
-            yield from _with_headings(text[fence_start:end], Span(fence_start, end))
-    if open_fence:
+            yield from _with_headings(
+                text[fence_start:end],
+                Span(fence_start, end),
+                Fences(looks_into_items=fences.looks_into_items, items=items),
+            )
+    if fences.mark:
         whole = Span(fence_start, len(text.rstrip("\n")))
-        yield from _with_headings(text[whole.start : whole.end], whole)
+        yield from _with_headings(
+            text[whole.start : whole.end], whole, Fences(looks_into_items=fences.looks_into_items, items=items)
+        )
 
 
-def _fence_after(block: str, mark: str) -> str:
-    """The fence that is open after a block, given the one that was open before."""
+def _take(fences: Fences, block: str) -> None:
     for line in block.split("\n"):
-        if not mark:
-            mark = opens_fence(line)
-        elif closes_fence(line, mark):
-            mark = ""
-    return mark
+        fences.take(line)
 
 
-def _with_headings(block: str, span: Span) -> Iterator[_Piece]:
-    """The headings in a block, and what stands between them."""
+def _with_headings(block: str, span: Span, fences: Fences | None = None) -> Iterator[_Piece]:
+    """The headings in a block, and what stands between them.
+
+    Args:
+        block: The block.
+        span: Where it stands.
+        fences: As they are before it; None where there is none in it.
+    """
     if block[0] == "#" and "\n" not in block:  # a heading alone between blank lines, as nearly all are
         heading = atx_heading(block)
         yield (0, "", span) if heading is None else (*heading, span)
         return
     at = begun = span.start  # `begun` is where the piece under way began
-    fence = previous = ""
+    previous = ""
     for line in block.split("\n"):
         end = at + len(line)
-        heading = None if fence else atx_heading(line)
-        level = setext_level(line) if previous and not fence else 0
-        if fence:
-            fence = "" if closes_fence(line, fence) else fence
-            previous = ""
-        elif heading is not None or level:
+        is_code = fences is not None and fences.take(line)
+        heading = None if is_code else atx_heading(line)
+        level = setext_level(line) if previous and not is_code else 0
+        if heading is not None or level:
             start = at if heading is not None else at - len(previous) - 1
             if begun < start - 1:
                 yield 0, "", Span(begun, start - 1)
             yield *(heading or (level, heading_words(previous))), Span(start, end)
             begun, previous = end + 1, ""
         else:
-            fence = opens_fence(line)
-            previous = "" if fence or is_block(line) else line
+            previous = "" if is_code or is_block(line) else line
         at = end + 1
     if begun < span.end:
         yield 0, "", Span(begun, span.end)

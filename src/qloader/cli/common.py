@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qloader.counting import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from qloader.applying.events import Event, Listener
     from qloader.applying.result import ApplyResult
     from qloader.planning.plan import Plan
     from qloader.render.diff import Texts
     from qloader.render.progress import Progress
+    from qloader.render.review import Review
     from qloader.workspace import Workspace
     from qloader.workspace.planning import PlanRequest, PlanResult
 
@@ -65,6 +69,14 @@ AllowDeletesOption = Annotated[
         help="Let this one plan delete more of a source than the guards allow; the plan records it.",
     ),
 ]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="POLICY",
+        help="Let this one plan pass a policy whose effect is require_allow; the plan records it.",
+    ),
+]
 SinceOption = Annotated[
     str | None,
     typer.Option(
@@ -74,10 +86,30 @@ SinceOption = Annotated[
         "source. Nothing is deleted then.",
     ),
 ]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="PATTERN",
+        help="Plan only documents whose id or address matches, as in .gitignore: docs/guide/**; may be given several "
+        "times.",
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="Leave these documents out; may be given several times."),
+]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option("--target", metavar="ADDRESS", help="Plan this document (source/id); may be given several times."),
+]
 PlanFormatOption = Annotated[
     PlanFormat, typer.Option("--format", help="text for people, or markdown, html or json on stdout.")
 ]
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for people, or json on stdout.")]
+EventFormatOption = Annotated[
+    OutputFormat, typer.Option("--format", help="text for people, or json on stdout: one event a line.")
+]
 AllOption = Annotated[bool, typer.Option("--all", help="Show every change; long lists are folded otherwise.")]
 
 
@@ -86,7 +118,7 @@ def open_workspace(context: typer.Context, config: Path | None) -> Workspace:
     from qloader.workspace import Workspace
 
     shared: Shared = context.obj
-    return Workspace.open(config or shared.config)
+    return Workspace.open(config or shared.config, tell=say)
 
 
 def request_of(
@@ -94,11 +126,16 @@ def request_of(
     no_cache: bool,
     allow_deletes: list[str] | None,
     *,
+    allow: list[str] | None = None,
     destroy: bool = False,
     refresh: bool = False,
     since: str | None = None,
+    only: list[str] | None = None,
+    exclude: list[str] | None = None,
+    target: list[str] | None = None,
 ) -> PlanRequest:
     """What the planning options ask for."""
+    from qloader.planning.selecting import selection_of
     from qloader.workspace.planning import PlanRequest
     from qloader.workspace.since import parse_since
 
@@ -106,9 +143,11 @@ def request_of(
         sources=tuple(sources) if sources else None,
         use_cache=not no_cache,
         allow_deletes=tuple(allow_deletes or ()),
+        allow=tuple(allow or ()),
         destroy=destroy,
         refresh=refresh,
         since=None if since is None else parse_since(since),
+        selection=selection_of(only or (), exclude or (), target or ()),
     )
 
 
@@ -133,8 +172,21 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
 
 
+def print_line(value: Any) -> None:
+    """Prints one line of JSON for programs that read while the work goes on."""
+    import json
+
+    print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201
+
+
 def show_plan(
-    plan: Plan, output: PlanFormat, *, show_all: bool = False, path: Path | None = None, texts: Texts | None = None
+    plan: Plan,
+    output: PlanFormat,
+    *,
+    show_all: bool = False,
+    path: Path | None = None,
+    texts: Texts | None = None,
+    review: Review | None = None,
 ) -> None:
     """Prints a plan.
 
@@ -144,6 +196,7 @@ def show_plan(
         show_all: Do not fold long lists.
         path: The plan file, which is what `json` prints.
         texts: Where the changed texts come from; None prints none. `json` has none.
+        review: What else is known of it; what the plan alone says where None.
     """
     from qloader.render.diff import DIFF_LINES
     from qloader.render.wording import FOLD
@@ -159,17 +212,29 @@ def show_plan(
         case PlanFormat.markdown:
             from qloader.render.markdown import render_markdown
 
-            for part in render_markdown(plan, texts=texts, fold=fold, lines=lines):
+            for part in render_markdown(plan, texts=texts, fold=fold, lines=lines, review=review):
                 sys.stdout.write(part)
         case PlanFormat.html:
             from qloader.render.html import render_html
 
-            for part in render_html(plan, texts=texts, fold=fold, lines=lines):
+            for part in render_html(plan, texts=texts, fold=fold, lines=lines, review=review):
                 sys.stdout.write(part)
         case PlanFormat.text:
             from qloader.render.text import render_plan
 
-            render_plan(plan, people(), fold, texts=texts, lines=lines)
+            render_plan(plan, people(), fold, texts=texts, lines=lines, review=review)
+
+
+def review_of(result: PlanResult) -> Review:
+    """What is known of a plan that was just made."""
+    from qloader.render.review import Review
+
+    return Review(
+        estimate=result.estimate,
+        policies=tuple(outcome.as_result() for outcome in result.outcomes),
+        warnings=tuple(w for outcome in result.outcomes if outcome.rests_on_price for w in outcome.warnings()),
+        refusal=result.refusal,
+    )
 
 
 def make_progress() -> Progress:
@@ -183,7 +248,7 @@ def conclude(result: PlanResult) -> None:
     """Tells what there is to tell of a plan that was shown.
 
     Raises:
-        GuardError: A guard refuses it.
+        GuardError: A guard or a policy refuses it.
     """
     for note in result.notes:
         say(f"Note: {note}")
@@ -215,8 +280,36 @@ def stopping_at_batch_edges() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def telling_events(output: OutputFormat) -> Iterator[Listener | None]:
+    """With `--format json` each event of an apply is a line of JSON on stdout, written at once; an error is the last.
+
+    Where nobody reads on (`| head -1`), the rest goes nowhere and the apply goes on: see `cli.streams`.
+
+    Yields:
+        The listener for `Workspace.apply`; None where people read.
+    """
+    if output is OutputFormat.text:
+        yield None
+        return
+    from qloader.errors import InterruptedRunError
+    from qloader.render.events import error_as_dict, event_as_dict
+
+    def tell(event: Event) -> None:
+        print_line(event_as_dict(event))
+
+    try:
+        yield tell
+    except KeyboardInterrupt:
+        print_line(error_as_dict(InterruptedRunError("stopped by Ctrl-C")))
+        raise
+    except Exception as error:
+        print_line(error_as_dict(error))
+        raise
+
+
 def report_apply(result: ApplyResult, output: OutputFormat) -> int:
-    """Prints what an apply did.
+    """Tells people what an apply did; programs were told by its last event.
 
     Returns:
         The exit code: 1 where documents were left as they were.
@@ -224,22 +317,6 @@ def report_apply(result: ApplyResult, output: OutputFormat) -> int:
     from qloader.render.text import applied_line
 
     if output is OutputFormat.json:
-        print_json(
-            {
-                "created": result.created,
-                "updated": result.updated,
-                "moved": result.moved,
-                "deleted": result.deleted,
-                "repaired": result.repaired,
-                "already_applied": result.already,
-                "chunks_embedded": result.embedded,
-                "serial": result.serial,
-                "failures": [
-                    {"address": f"{f.source}/{f.document_id}", "reason": f.reason, "detail": f.detail}
-                    for f in result.failures
-                ],
-            }
-        )
         return 0 if result.is_complete else 1
     for failure in result.failures[:20]:
         say(f"! {failure.source}/{failure.document_id} left as it was: {failure.detail}")
@@ -248,7 +325,7 @@ def report_apply(result: ApplyResult, output: OutputFormat) -> int:
     if result.failures:
         say("Plan again to bring them up to date.")
     if result.already:
-        say(f"{result.already:,} changes of this plan had been applied before.")
+        say(f"{counted(result.already, 'change')} of this plan had been applied before.")
     say(
         applied_line(
             created=result.created,

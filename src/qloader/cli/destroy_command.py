@@ -7,23 +7,22 @@ from typing import Annotated
 import typer
 
 from qloader.cli import common
-from qloader.cli.apply_command import confirm
+from qloader.cli.apply_command import carry_out, confirm
 
 
 def destroy(
     context: typer.Context,
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask.")] = False,
-    output_format: common.FormatOption = common.OutputFormat.text,
+    output_format: common.EventFormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> int:
     """Plan the removal of every document, show it, ask, and apply it. Points of others stay."""
-    workspace = common.open_workspace(context, config)
-    with workspace.temporary_plan(common.request_of(None, False, None, destroy=True)) as result:
-        if output_format is common.OutputFormat.text:
-            common.show_plan(result.plan, common.PlanFormat.text)
-        common.conclude(result)
-        if not (result.plan.header.is_empty or auto_approve):
-            confirm("Remove all of this from the index?")
-        with common.stopping_at_batch_edges() as should_stop:
-            applied = workspace.apply(result.plan, progress=common.make_progress(), should_stop=should_stop)
-    return common.report_apply(applied, output_format)
+    with common.telling_events(output_format) as listener:
+        workspace = common.open_workspace(context, config)
+        with workspace.temporary_plan(common.request_of(None, False, None, destroy=True)) as result:
+            if output_format is common.OutputFormat.text:
+                common.show_plan(result.plan, common.PlanFormat.text, review=common.review_of(result))
+            common.conclude(result)
+            if not (result.plan.header.is_empty or auto_approve):
+                confirm("Remove all of this from the index?")
+            return carry_out(workspace, result.plan, output_format, listener)

@@ -13,6 +13,7 @@ from qloader.cli import common
 def init(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the documents are.")] = Path(),
+    output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
     """Write a commented qloader.yaml from what is found in the folder. Never overwrites one."""
@@ -22,5 +23,8 @@ def init(
     target = config or shared.config or folder / "qloader.yaml"
     findings = inspect_folder(folder)
     write_starter(target, findings)
+    if output_format is common.OutputFormat.json:
+        common.print_json({"config": str(target), "found": findings.describe()})
+        return
     common.say(f"Wrote {target}: {findings.describe()}.")
     common.say("Next: qloader plan -o plan.json && qloader apply plan.json")

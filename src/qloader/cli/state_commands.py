@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qloader.cli import common
+from qloader.counting import counted
 from qloader.errors import StateError
 
 app = typer.Typer(help="Look at the state and mend it.", no_args_is_help=True, rich_markup_mode=None)
@@ -81,20 +82,29 @@ def show(
 def backup(
     context: typer.Context,
     target: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Else beside the state.")] = None,
+    output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
     """Copy the state to a file, consistently, even while it is in use."""
-    common.say(f"Wrote {common.open_workspace(context, config).backup_state(target)}")
+    written = common.open_workspace(context, config).backup_state(target)
+    if output_format is common.OutputFormat.json:
+        common.print_json({"backup": str(written)})
+        return
+    common.say(f"Wrote {written}")
 
 
 @app.command("rm")
 def remove(
     context: typer.Context,
     addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="source/id, as `state list` prints it.")],
+    output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
     """Take documents out of the state: the next apply makes them anew, or removes their points if they are gone."""
     done = common.open_workspace(context, config).remove_from_state(addresses)
+    if output_format is common.OutputFormat.json:
+        common.print_json({"removed": addresses, "backup": str(done.backup), "serial": done.serial})
+        return
     common.say(f"Copied the state to {done.backup}")
     common.say(f"Removed {len(addresses):,} of the state's documents. Run `qloader plan` to see what follows.")
 
@@ -112,24 +122,72 @@ def rebuild(
         return
     if rebuilt.backup:
         common.say(f"Copied the state that was there to {rebuilt.backup}")
-    common.say(f"Rebuilt the state {rebuilt.lineage} with {rebuilt.documents:,} documents.")
+    common.say(f"Rebuilt the state {rebuilt.lineage} with {counted(rebuilt.documents, 'document')}.")
     common.say("Run `qloader plan` to see what differs from the sources.")
 
 
 @app.command("migrate")
-def migrate(context: typer.Context, config: common.ConfigOption = None) -> None:
-    """Bring a state that an older qloader wrote up to date. A backup is made first."""
-    before, after = common.open_workspace(context, config).migrate_state()
+def migrate(
+    context: typer.Context,
+    output_format: common.FormatOption = common.OutputFormat.text,
+    config: common.ConfigOption = None,
+) -> None:
+    """Move this machine's state to state.url, if there is none there; bring an older qloader's state up to date."""
+    workspace = common.open_workspace(context, config)
+    kept = workspace.move_state()
+    if kept is not None and output_format is common.OutputFormat.text:
+        common.say(f"Moved the state to {workspace.settings.config.state.url}; the file is kept as {kept}")
+    before, after = workspace.migrate_state()
+    if output_format is common.OutputFormat.json:
+        common.print_json({"before": before, "after": after, "kept": None if kept is None else str(kept)})
+        return
     common.say(f"Schema version {before} -> {after}." if before != after else f"Schema version {after}: up to date.")
+
+
+@app.command("pull")
+def pull(
+    context: typer.Context,
+    target: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Else <name>.state.db here.")] = None,
+    output_format: common.FormatOption = common.OutputFormat.text,
+    config: common.ConfigOption = None,
+) -> None:
+    """Write the remote state to a file, as a SQLite database like any other state."""
+    workspace = common.open_workspace(context, config)
+    written = workspace.pull_state(target or Path(f"{workspace.name}.state.db"))
+    if output_format is common.OutputFormat.json:
+        common.print_json({"written": str(written)})
+        return
+    common.say(f"Wrote {written}")
+
+
+@app.command("push")
+def push(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state, as `state pull` or `state backup` wrote it.")],
+    force: Annotated[bool, typer.Option("--force", help="Also one of another lineage, or an older one.")] = False,
+    output_format: common.FormatOption = common.OutputFormat.text,
+    config: common.ConfigOption = None,
+) -> None:
+    """Put the state of a file in the place of the remote one, of which a version is kept."""
+    workspace = common.open_workspace(context, config)
+    pushed = workspace.push_state(file, force=force)
+    if output_format is common.OutputFormat.json:
+        common.print_json({"lineage": pushed.lineage, "serial": pushed.serial})
+        return
+    common.say(f"Put the state {pushed.lineage}, serial {pushed.serial}, at {workspace.settings.config.state.url}")
 
 
 @app.command("unlock")
 def unlock(
     context: typer.Context,
     lock_id: Annotated[str, typer.Argument(metavar="LOCK_ID", help="As the error of the locked command says.")],
+    output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
     """Remove the lock of a writer that is certainly dead."""
     if not common.open_workspace(context, config).unlock(lock_id):
         raise StateError(f"the state is not locked under {lock_id}", remedy="See who holds it with `qloader status`.")
+    if output_format is common.OutputFormat.json:
+        common.print_json({"unlocked": lock_id})
+        return
     common.say("Unlocked.")

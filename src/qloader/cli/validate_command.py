@@ -28,8 +28,7 @@ def validate(
             }
         )
     else:
-        for check in checks:
-            common.say(f"{'ok    ' if check.ok else 'failed'}  {check.what}: {check.message}")
-            if check.remedy:
-                common.say(f"        {check.remedy}")
+        from qloader.render.tables import render_checks
+
+        render_checks(checks, common.people())
     return 0 if all(check.ok for check in checks) else 1

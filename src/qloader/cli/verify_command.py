@@ -3,39 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qloader.cli import common
+from qloader.cli.reviewing import show_verification
+from qloader.counting import counted
+
+if TYPE_CHECKING:
+    from qloader.workspace.verifying import Verification
 
 
 def verify(
     context: typer.Context,
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.")],
+    output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
-) -> int:
-    """Plan again and compare with a plan file. Exit 4 where they differ."""
+) -> None:
+    """Plan again and say, document by document, where a plan file differs. Exit 4 where it does."""
     from qloader.errors import StalePlanError
-    from qloader.planning.compare import compare_plans
-    from qloader.planning.planfile import read_plan
 
     workspace = common.open_workspace(context, config)
-    theirs = read_plan(plan)
-    names = {source.name for source in theirs.header.sources}
-    chosen = sorted(names & set(workspace.settings.config.sources))
-    is_partial = not set(workspace.settings.config.sources) <= names
-    request = common.request_of(chosen if is_partial else None, False, list(theirs.header.allowed_deletes))
-    with workspace.temporary_plan(request, progress=common.make_progress()) as result:
-        differences = list(compare_plans(theirs, result.plan))
-        if not differences:
-            common.say(f"{plan} is what would be planned now.")
-            return 0
-        for line in differences[:50]:
-            common.say(f"  {line}")
-        if len(differences) > 50:
-            common.say(f"  … and {len(differences) - 50:,} more")
+    found = workspace.verify(workspace.read_plan(plan), progress=common.make_progress())
+    if output_format is common.OutputFormat.json:
+        _print_json(found)
+    else:
+        show_verification(found)
+    if not found.is_same:
         raise StalePlanError(
-            f"{plan} is not what would be planned now ({len(differences):,} differences)",
+            f"{plan} is not what would be planned now ({counted(found.count, 'difference')})",
             remedy=f"Plan again with `qloader plan -o {plan}`.",
         )
+    if output_format is common.OutputFormat.text:
+        common.say(f"{plan} is what would be planned now.")
+
+
+def _print_json(found: Verification) -> None:
+    common.print_json(
+        {
+            "same": found.is_same,
+            "plan": found.plan,
+            "now": found.now,
+            "count": found.count,
+            "differences": [
+                {
+                    "kind": difference.kind,
+                    "subject": difference.subject,
+                    "message": difference.message,
+                    "planned": difference.planned,
+                    "now": difference.now,
+                }
+                for difference in found.differences
+            ],
+            "notes": list(found.notes),
+        }
+    )

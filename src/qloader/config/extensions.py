@@ -1,7 +1,9 @@
-"""The door for sources of other packages: entry points of the group `qloader.sources`.
+"""The doors for other packages: entry points of `qloader.sources`, `qloader.policies` and `qloader.embedders`.
 
-An entry point's name is the `type` of the source in a config; what it leads to is a `SourceType`. It is looked
-for, and its package imported, only where a config names a type that qloader does not have itself.
+The name of one for sources is the `type` of the source in a config; what it leads to is a `SourceType`. It is looked
+for, and its package imported, only where a config names a type that qloader does not have itself. The name of one for
+policies is what `custom` names; what it leads to is a function, which is imported only where a plan is held to it.
+The name of one for embedders is the `provider` of `embedding.dense`; what it leads to is an `EmbedderType`.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "qloader.sources"
+POLICIES = "qloader.policies"
+EMBEDDERS = "qloader.embedders"
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a source is opened with.
+    """What a source or an embedder is opened with.
 
     Attributes:
-        name: Its name in the config.
-        config: Its section of the config, an instance of `SourceType.config`.
+        name: Its name in the config; of an embedder, `dense`.
+        config: Its section of the config, an instance of `SourceType.config` or `EmbedderType.config`.
         base: The folder of the config file, which relative paths start from.
         cache_dir: Where it may keep what it fetched; can be deleted at any time.
     """
@@ -51,6 +55,21 @@ class SourceType:
     open: Callable[[Opening], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedderType:
+    """What an entry point for embedders leads to.
+
+    Attributes:
+        config: The model of `embedding.dense`: a subclass of `qloader.config.embedders.DenseSection` with a field
+            `provider`.
+        open: Makes the provider, a `qloader.embedding.dense.protocol.DenseProvider`. Nothing should be connected or
+            loaded yet.
+    """
+
+    config: type[Any]
+    open: Callable[[Opening], Any]
+
+
 def extension_names() -> list[str]:
     """The types that other packages offer, by name; none of them is imported."""
     from importlib.metadata import entry_points
@@ -71,15 +90,80 @@ def find_extension(kind: str) -> SourceType | None:
     return None if found is None else _load(found)
 
 
-def _load(entry: EntryPoint) -> SourceType:
+def policy_names() -> list[str]:
+    """The policies that packages offer, by name; none of them is imported."""
+    from importlib.metadata import entry_points
+
+    return sorted({found.name for found in entry_points(group=POLICIES)})
+
+
+def embedder_names() -> list[str]:
+    """The providers of dense vectors that packages offer, by name; none of them is imported."""
+    from importlib.metadata import entry_points
+
+    return sorted({found.name for found in entry_points(group=EMBEDDERS)})
+
+
+@cache
+def find_embedder(provider: str) -> EmbedderType | None:
+    """The provider of that name, or None where no package offers it.
+
+    Raises:
+        ConfigError: The package cannot be imported, or offers something else.
+    """
+    from importlib.metadata import entry_points
+
+    from qloader.config.embedders import DenseSection
+
+    found = next(iter(entry_points(group=EMBEDDERS, name=provider)), None)
+    if found is None:
+        return None
+    package, loaded = _import(found, "embedder", "provider")
+    config: object = getattr(loaded, "config", None)
+    if not isinstance(loaded, EmbedderType) or not (isinstance(config, type) and issubclass(config, DenseSection)):
+        raise ConfigError(
+            f"the embedder {provider} of the package {package} is no EmbedderType with a subclass of DenseSection",
+            remedy=f"Tell those who make {package}; docs/embedding.md says what is expected.",
+        )
+    return loaded
+
+
+def load_policy(name: str) -> Callable[..., Any]:
+    """The function of a custom policy; `planning.policies.CustomPolicy` says what is expected of it.
+
+    Raises:
+        ConfigError: No package offers it any more, or the package cannot be imported, or offers something else.
+    """
+    from importlib.metadata import entry_points
+
+    found = next(iter(entry_points(group=POLICIES, name=name)), None)
+    if found is None:
+        raise ConfigError(
+            f"no installed package offers the policy {name}", remedy="Install it, or take the policy out of the config."
+        )
+    package, loaded = _import(found, "policy", "policy")
+    if not callable(loaded):
+        raise ConfigError(
+            f"the policy {name} of the package {package} is no function but {type(loaded).__name__}",
+            remedy=f"Tell those who make {package}; docs/policies.md says what is expected.",
+        )
+    return loaded
+
+
+def _import(entry: EntryPoint, kind: str, what: str) -> tuple[str, object]:
+    """The package of an entry point, and what it leads to."""
     package = entry.dist.name if entry.dist else entry.value
     try:
-        loaded = entry.load()
+        return package, entry.load()
     except Exception as error:
         raise ConfigError(
-            f"the source type {entry.name} of the package {package} cannot be loaded: {type(error).__name__}: {error}",
-            remedy=f"Repair or reinstall {package}, or take the source out of the config.",
+            f"the {kind} {entry.name} of the package {package} cannot be loaded: {type(error).__name__}: {error}",
+            remedy=f"Repair or reinstall {package}, or take the {what} out of the config.",
         ) from error
+
+
+def _load(entry: EntryPoint) -> SourceType:
+    package, loaded = _import(entry, "source type", "source")
     remedy = f"Tell those who make {package}; docs/sources/writing-a-source.md says what is expected."
     if not isinstance(loaded, SourceType):
         raise ConfigError(

@@ -40,6 +40,21 @@ def empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
+def none_is_empty(value: Any) -> Any:
+    """Reads a mapping left empty (`policies:`) as one without keys."""
+    return {} if value is None else value
+
+
+def is_pattern(value: str) -> bool:
+    """Whether a text is a pattern as .gitignore has them, that can match something."""
+    from pathspec import GitIgnoreSpec
+
+    try:
+        return GitIgnoreSpec.from_lines([value]).patterns[0].include is not None
+    except (ValueError, IndexError):
+        return False
+
+
 Name = Annotated[str, AfterValidator(check_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
 Text = Annotated[str, AfterValidator(check_text), Field(json_schema_extra={"minLength": 1})]
 Secret = Annotated[SecretStr | None, BeforeValidator(empty_is_none)]

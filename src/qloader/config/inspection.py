@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from qloader.config.sources import DEFAULT_INCLUDE
+from qloader.counting import counted
 from qloader.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,9 +75,8 @@ class Findings:
         if not self.documents:
             return f"{kind} without documents yet"
         least = "at least " if self.is_cut else ""
-        plural = "" if self.documents == 1 else "s"
         parts = ", ".join(f"{count:,} {suffix}" for suffix, count in self.suffixes)
-        return f"{kind} with {least}{self.documents:,} document{plural} ({parts})"
+        return f"{kind} with {least}{counted(self.documents, 'document')} ({parts})"
 
 
 def inspect_folder(path: Path) -> Findings:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from qloader.config.locations import cache_path, state_path
 from qloader.config.models import DEFAULT_FILE, Config
+from qloader.config.policies import check_policies
 from qloader.config.sources import FilesSourceConfig
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted, parse, read_text
 from qloader.errors import ConfigError
@@ -75,6 +76,7 @@ def load_config(path: Path | None = None, *, env: Mapping[str, str] | None = Non
         mistakes += find_mistakes(error.errors(include_url=False, include_input=False), parsed)
     if config is not None:
         mistakes += _check_root_names(config, file.parent, parsed)
+        mistakes += check_policies(config, parsed)
     if mistakes or config is None:
         raise _as_error(mistakes, shown)
     return _complete(config, file, environment)

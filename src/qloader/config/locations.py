@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,23 @@ from qloader.config.models import Config
 
 
 def state_path(config: Config) -> Path:
-    """The state's file.
+    """The state's file; with `state.url`, this machine's copy of it.
+
+    A copy lies in `remote/<hash of the URL>` beside where the state would be without a URL: it is of that URL and no
+    other.
+
+    Returns:
+        An absolute path, which need not exist.
+    """
+    local = local_state_path(config)
+    if config.state.url is None:
+        return local
+    name = hashlib.sha256(config.state.url.encode()).hexdigest()[:12]
+    return local.parent / "remote" / name / "state.db"
+
+
+def local_state_path(config: Config) -> Path:
+    """The state's file where there is no `state.url`.
 
     `state.path` where the config gives one; else `$QLOADER_HOME/<name>/state.db`; else `state.db` beside an embedded
     index; else, for a server, `state.db` in the user's state folder.

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from qloader.config.extensions import extension_names
 from qloader.config.models import Config
+from qloader.config.policies import PolicyConfig
 from qloader.config.sources import SOURCE_TYPES, source_model
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted
 
@@ -41,7 +42,9 @@ _EXPECTED = {
     "less_than_equal": "expected at most {le:g}",
     "literal_error": "expected {expected}",
 }
-_SECRET_KEYS = frozenset({"token", "api_key", "password", "secret"})
+_SECRET_KEYS = frozenset(
+    {"token", "api_key", "password", "secret", "access_key_id", "secret_access_key", "session_token", "account_key"}
+)
 
 
 def find_mistakes(errors: Iterable[ErrorDetails], parsed: ParsedFile) -> list[Mistake]:
@@ -172,6 +175,8 @@ def _model_at(path: Path_, parsed: ParsedFile) -> type[BaseModel] | None:
         source = _value_at(path, parsed.value)
         kind = source.get("type") if len(path) == 2 and isinstance(source, dict) else None
         return source_model(kind) if isinstance(kind, str) else None
+    if path[:1] == ("policies",):
+        return PolicyConfig if len(path) == 2 else None
     for part in path:
         field = model.model_fields.get(str(part)) if model else None
         annotation = field.annotation if field else None

@@ -21,7 +21,9 @@ from pydantic import (
     field_validator,
 )
 
-from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none
+from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none, none_is_empty
+from qloader.config.policies import PolicyConfig, PricesConfig
+from qloader.config.remote import RemoteOptions, check_options, check_url
 from qloader.config.sources import SourceConfig
 from qloader.config.units import Delay, Duration, Permissions, Retention, Since
 
@@ -120,6 +122,15 @@ class MigrationsConfig(Section):
 class StateConfig(Section):
     """The state: what Qdrant holds according to qloader."""
 
+    url: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
+        default=None,
+        description="An object in a store that several machines share: `s3://bucket/handbook`, `gs://`, `az://`, "
+        "`file:///folder/handbook`. Excludes `path`; empty is none.",
+    )
+    options: RemoteOptions = Field(default_factory=RemoteOptions, description="See below.")
+    versions: int = Field(
+        default=10, ge=0, le=10_000, description="With `url`: how many former states are kept beside it in the store."
+    )
     path: Text | None = Field(
         default=None,
         description="The state's file. Without it, `state.db` beside an embedded index, and "
@@ -137,9 +148,21 @@ class StateConfig(Section):
     )
     migrations: MigrationsConfig = Field(default_factory=MigrationsConfig, description="See below.")
 
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        return check_url(value)
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, value: RemoteOptions, info: ValidationInfo) -> RemoteOptions:
+        return check_options(info.data["url"], value) if "url" in info.data else value
+
     @field_validator("path")
     @classmethod
-    def _check_path(cls, value: str | None) -> str | None:
+    def _check_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("url"):
+            raise ValueError("`url` and `path` exclude each other: a state is in a store or in a file")
         if value is not None and value.rstrip().endswith(("/", "\\")):
             raise ValueError("expected a file such as ./state.db, not a folder")
         return value
@@ -178,6 +201,11 @@ class EmbeddingConfig(Section):
         default=0.75, ge=0, le=1, description="BM25: how much long texts are marked down; 0 is not at all."
     )
     avg_len: float = Field(default=256.0, gt=0, le=1e9, description="BM25: the length of an average chunk, in words.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The embedders as estimates and prices name them."""
+        return (self.sparse,)
 
     @field_validator("language")
     @classmethod
@@ -267,6 +295,12 @@ class Config(Section):
     chunking: ChunkingConfig = Field(default_factory=ChunkingConfig, description="How texts are cut.")
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig, description="How chunks become vectors.")
     guards: GuardsConfig = Field(default_factory=GuardsConfig, description="What a plan may not do by itself.")
+    policies: Annotated[dict[Name, PolicyConfig], BeforeValidator(none_is_empty)] = Field(
+        default_factory=dict,
+        json_schema_extra={"x-unit": "section"},
+        description="Rules of your own that a plan is held to, by name.",
+    )
+    prices: PricesConfig = Field(default_factory=PricesConfig, description="What embedding costs, for estimates.")
     ingestion: IngestionConfig = Field(default_factory=IngestionConfig, description="How an apply goes about it.")
 
     _file: Path = PrivateAttr(default_factory=lambda: Path.cwd() / DEFAULT_FILE)

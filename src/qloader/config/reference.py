@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from qloader.config.models import LANGUAGES, Config
+from qloader.config.policies import PolicyConfig
 from qloader.config.schema import build_schema, written
 from qloader.config.sources import DEFAULT_INCLUDE, SOURCE_TYPES
 
@@ -90,6 +91,8 @@ def _below(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Base
         if key == "sources":
             for name, source in SOURCE_TYPES.items():
                 yield f"`sources.<name>` of type `{name}`", source
+        elif key == "policies":
+            yield "`policies.<name>`", PolicyConfig
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield f"`{prefix}{key}`", field.annotation
             yield from _below(f"{prefix}{key}.", field.annotation)

@@ -42,13 +42,13 @@ def _property(key: str, schema: dict[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {name: plain.pop(name) for name in ("description", "default", "writeOnly") if name in plain}
     if unit and "default" in about:
         about["default"] = written(about["default"], unit)
-    if "$ref" in plain:
+    if "patternProperties" in plain:
+        plain["additionalProperties"] = False  # a name that fits no pattern is a mistake
+    if "$ref" in plain or unit == "section":
         # `guards:` with nothing below it is a section of defaults.
         return {**about, "anyOf": [plain, {"type": "null"}]}
     if key == "type":
         return {**about, **plain}
-    if "patternProperties" in plain:
-        plain["additionalProperties"] = False  # a name that fits no pattern is a mistake
     alternatives = plain.pop("anyOf", None) or [plain]
     if any(_takes_no_reference(one) for one in alternatives):
         return {**about, "anyOf": [*alternatives, _REFERENCE]}

@@ -138,6 +138,9 @@ class NetworkSource(SourceSection):
     """What the sources of a network have in common: how their server is spoken to."""
 
     timeout: Duration = Field(default=30.0, description="How long a connection, or the next bytes, are waited for.")
+    deadline: Duration = Field(
+        default=300.0, description="How long one answer as a whole may take, its redirects included."
+    )
     retry_attempts: int = Field(
         default=3, ge=0, le=100, description="How often a request that failed for a passing reason is sent again."
     )
@@ -282,7 +285,7 @@ class WebSourceConfig(NetworkSource):
         default=50, ge=0, le=10_000, description="How many links away from `url` a page may be, at most."
     )
     max_bytes: Size = Field(default=10_000_000, description="Larger pages are skipped, and listed as such.")
-    max_total_bytes: Size = Field(default=10_000_000_000, description="How much one run reads, at most.")
+    max_total_bytes: Size = Field(default=10_000_000_000, description="How much all pages may weigh together.")
     token: Secret = Field(
         default=None, description="For a site with a login: a bearer token, or a password beside `username`."
     )

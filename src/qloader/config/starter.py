@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qloader.config.inspection import Findings, inspect_folder
 from qloader.config.sources import DEFAULT_INCLUDE
+from qloader.counting import counted
 from qloader.errors import ConfigError
 
 __all__ = ["Findings", "inspect_folder", "starter_text", "write_starter"]
@@ -113,7 +114,7 @@ def _includes(findings: Findings) -> list[str]:
     return [
         _line(
             f"      - {_quoted(f'{below}**/*{suffix}')}",
-            f"{count:,} file{'' if count == 1 else 's'}" + (" at least" if findings.is_cut else ""),
+            counted(count, "file") + (" at least" if findings.is_cut else ""),
         )
         for suffix, count in findings.suffixes
     ]

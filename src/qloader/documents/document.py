@@ -69,8 +69,9 @@ SKIP_REASONS = {
     "pointer": "is a Git LFS pointer, not the file itself",
     "submodule": "is a submodule, which is a source of its own",
     "bad name": "has a name that is not valid Unicode, or is another's but for its Unicode form",
-    "unreadable": "could not be read: permission denied or an I/O error",
+    "unreadable": "could not be read: permission denied, an I/O error, or a server that failed",
     "vanished": "was listed but gone when it was read",
+    "forbidden": "may not be read: the server wants a login, or other rights (401, 403); set or check `token`",
     "robots": "may not be read: robots.txt or the page itself says so",
     "elsewhere": "leads to a page that is none of this site",
     "no page": "answers with something else than a page",
@@ -82,6 +83,6 @@ SKIP_REASONS = {
 FAILURES = frozenset({"unreadable", "vanished"})
 """The reasons that say nothing about the item itself; they make a listing incomplete."""
 
-OUT_OF_SIGHT = frozenset({"unreadable", "robots", "elsewhere", "no text", "no page"})
+OUT_OF_SIGHT = frozenset({"unreadable", "forbidden", "robots", "elsewhere", "no text", "no page"})
 """The reasons for which a listed item is no document just now, though it may be one again: of one that was applied they
 do not prove that it is gone."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from qloader.config.embedders import DenseSection
 
 BM25_VERSION = 1
 """Raised when the engine gives other token ids or weights to the same text: tests/embedding holds it to that."""
@@ -30,3 +35,24 @@ def bm25_settings(
         "b": float(b),
         "avg_len": float(avg_len),
     }
+
+
+DENSE_VERSION = 1
+"""Raised when the same provider, model and settings would get other vectors of us: how texts are prepared, shortened
+and put together."""
+
+
+def dense_settings(section: DenseSection) -> dict[str, Any]:
+    """The settings of the `dense` vector, as plans and fingerprints hold them.
+
+    Args:
+        section: What `embedding.dense` says.
+
+    Returns:
+        JSON values: all keys but those that shape no document's vector (`DenseSection.manners`: where the provider is,
+        its key, its limits) and those that are not set. A key that only other packages know counts as shaping. No
+        secret is in it.
+    """
+    said = section.model_dump(mode="json", exclude_none=True, exclude=set(section.manners))
+    secrets = {name for name in said if isinstance(getattr(section, name), SecretStr)}
+    return {"version": DENSE_VERSION, **{name: said[name] for name in sorted(said.keys() - secrets)}}

@@ -1,7 +1,8 @@
 """`cache.db`: what was observed at the sources. It may be deleted at any time; only speed is lost.
 
 `entry` is the manifest of each source as last observed, with the change token that it was observed
-under. A snapshot rewrites only the rows that differ, and the differ joins the table where it lies.
+under. A snapshot rewrites only the rows that differ, and the differ joins the table where it lies. `unseen` keeps
+rows that a listing which is not complete did not name: they are in no manifest, and come back with their ids.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Self
 
 from qloader.folders import make_private_folder
 
-CACHE_VERSION = 3
+CACHE_VERSION = 5
 """Raised with every change to the tables or to the meaning of a row: an older cache is thrown away."""
 
 _SCHEMA = """
@@ -35,7 +36,9 @@ CREATE TABLE snapshot (
     problems  TEXT NOT NULL,
     skipped   TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE entry (
+""" + "".join(
+    f"""\
+CREATE TABLE {name} (
     source   TEXT NOT NULL,
     id       TEXT NOT NULL,
     token    TEXT NOT NULL,
@@ -46,9 +49,13 @@ CREATE TABLE entry (
     bytes    INTEGER NOT NULL DEFAULT 0,
     chunks   BLOB NOT NULL DEFAULT x'',
     title    TEXT NOT NULL DEFAULT '',
+    keys     TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (source, id)
 ) WITHOUT ROWID;
 """
+    for name in ("entry", "unseen")
+)
+_TABLES = ("snapshot", "entry", "unseen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +220,16 @@ class Cache:
 
     def forget(self, source: str) -> None:
         """Forgets a source, inside the caller's transaction."""
-        self.connection.execute("DELETE FROM snapshot WHERE source = ?", (source,))
-        self.connection.execute("DELETE FROM entry WHERE source = ?", (source,))
+        for table in _TABLES:
+            self.connection.execute(f"DELETE FROM {table} WHERE source = ?", (source,))
 
     def forget_others(self, sources: Iterable[str]) -> None:
         """Forgets sources that the config no longer names."""
         names = list(sources)
         marks = ",".join("?" * len(names))
         with self.transaction() as connection:
-            connection.execute(f"DELETE FROM snapshot WHERE source NOT IN ({marks})", names)
-            connection.execute(f"DELETE FROM entry WHERE source NOT IN ({marks})", names)
+            for table in _TABLES:
+                connection.execute(f"DELETE FROM {table} WHERE source NOT IN ({marks})", names)
 
 
 def _open_database(path: Path, *, fresh: bool) -> sqlite3.Connection:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 _CHUNK = struct.Struct(">16sI")
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +58,13 @@ def unpack_chunks(blob: bytes) -> Iterator[PlannedChunk]:
     """The chunks of a blob, in their order."""
     for digest, characters in _CHUNK.iter_unpack(blob):
         yield PlannedChunk(digest, characters)
+
+
+def pack_keys(metadata: Mapping[str, Any]) -> str:
+    """The keys of a document's metadata for the cache, sorted; without those that say nothing (null, empty)."""
+    return "\0".join(sorted(key for key, value in metadata.items() if value not in _NOTHING and "\0" not in key))
+
+
+def unpack_keys(text: str) -> tuple[str, ...]:
+    """The keys that `pack_keys` packed."""
+    return tuple(text.split("\0")) if text else ()

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from qloader.documents.document import Document, Skipped
 from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash
-from qloader.manifest.manifest import PlannedChunk, pack_chunks
+from qloader.manifest.manifest import PlannedChunk, pack_chunks, pack_keys
 from qloader.sources.protocol import Source
 
 
@@ -44,6 +44,7 @@ class Observation(NamedTuple):
         size: Bytes in the source.
         chunks: Its chunks, packed; None where its text is the one last observed.
         title: What a person calls it.
+        keys: The keys of its metadata that say something, packed.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Observation(NamedTuple):
     size: int
     chunks: bytes | None
     title: str = ""
+    keys: str = ""
 
 
 Read = Callable[[Iterable[Wanted], str | None], Iterator[Observation]]
@@ -94,4 +96,7 @@ def observe(result: Document | Skipped, known: bytes | None, split: SplitText) -
     if content != known:
         chunks = pack_chunks(PlannedChunk(chunk_hash(text), len(text)) for text in split(result))
     metadata = metadata_hash(result.title, result.uri, result.metadata)
-    return Observation(result.id, None, "", content, metadata, result.revision, result.bytes, chunks, result.title)
+    keys = pack_keys(result.metadata)
+    return Observation(
+        result.id, None, "", content, metadata, result.revision, result.bytes, chunks, result.title, keys
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from xxhash import xxh3_128
@@ -26,7 +27,6 @@ HELD_IN_MEMORY = 100_000
 
 ROWS_A_COMMIT = 2_000
 EXAMPLES = 3
-PROBLEMS_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,7 @@ class _Listed:
             self._items.append(item)
             if len(self._items) >= HELD_IN_MEMORY:
                 self._spill()
-        if listing.complete:
-            _tell_what_is_out_of_sight(listing, holds)
+        _tell_what_is_out_of_sight(listing, holds)
         for skipped in listing.skipped:
             digest.update(f"{skipped.id}\0{skipped.reason}\0\n".encode("utf-8", "surrogatepass"))
         self.hash = digest.digest() if trusted and listing.complete else None
@@ -161,7 +160,7 @@ class _Reading:
         self._advance = advance
         self._reader = reader
         self._root_delta: list[int] = []
-        self._failures: list[tuple[str, str]] = []
+        self._failures: list[Skipped] = []
 
     def run(self, selection: str, proof: str | None) -> CachedSnapshot:
         source, listing = self._source.name, self._listed.listing
@@ -169,6 +168,7 @@ class _Reading:
         with self._cache.transaction():
             # From here until the new one is saved there is no snapshot to trust, only rows under their tokens.
             self._cache.save_snapshot(source, CachedSnapshot.begun(selection))
+            self._bring_back()
             self._drop_vanished()
             wanted = self._find_wanted()
         if wanted:
@@ -195,7 +195,17 @@ class _Reading:
             self._connection.execute("DROP TABLE temp.wanted")
         return snapshot
 
+    def _bring_back(self) -> None:
+        """What earlier listings did not name and this one does is known under the token of then."""
+        source = (self._source.name,)
+        back = "FROM unseen WHERE source = ? AND id IN (SELECT id FROM temp.listed)"
+        for row in self._connection.execute(f"SELECT id, content, metadata {back} AND content IS NOT NULL", source):
+            self._root_delta.append(entry_hash(*row))
+        self._connection.execute(f"INSERT INTO entry SELECT * {back}", source)
+        self._connection.execute(f"DELETE {back}", source)
+
     def _drop_vanished(self) -> None:
+        """What is not named is in the manifest no more; but it is gone only where the listing is complete."""
         gone = (
             "FROM entry WHERE source = ? AND NOT EXISTS (SELECT 1 FROM temp.listed l WHERE l.id = entry.id)",
             (self._source.name,),
@@ -205,6 +215,10 @@ class _Reading:
         ):
             if content is not None:
                 self._root_delta.append(-entry_hash(document_id, content, metadata))
+        if self._listed.listing.complete:
+            self._connection.execute("DELETE FROM unseen WHERE source = ?", gone[1])
+        else:
+            self._connection.execute(f"INSERT INTO unseen SELECT * {gone[0]}", gone[1])
         self._connection.execute(f"DELETE {gone[0]}", gone[1])
 
     def _find_wanted(self) -> int:
@@ -245,7 +259,7 @@ class _Reading:
         with self._cache.transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO entry (source, id, token, skip, content, metadata, revision, bytes, chunks, "
-                "title) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "title, keys) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
@@ -263,11 +277,11 @@ class _Reading:
         if before.content is not None and before.metadata is not None:
             self._root_delta.append(-entry_hash(seen.id, before.content, before.metadata))
         if seen.skip is not None:
-            if seen.skip in FAILURES:
-                self._failures.append((seen.id, f"{SKIP_REASONS[seen.skip]}{seen.detail and ': '}{seen.detail}"))
+            if seen.skip in FAILURES or seen.skip in OUT_OF_SIGHT:
+                self._failures.append(Skipped(seen.id, seen.skip, seen.detail))
                 self._connection.execute("DELETE FROM entry WHERE source = ? AND id = ?", (source, seen.id))
                 return None
-            return source, seen.id, before.token, seen.skip, None, None, "", 0, b"", ""
+            return source, seen.id, before.token, seen.skip, None, None, "", 0, b"", "", ""
         assert seen.content is not None
         assert seen.metadata is not None
         self._root_delta.append(entry_hash(seen.id, seen.content, seen.metadata))
@@ -283,14 +297,21 @@ class _Reading:
             seen.size,
             chunks,
             seen.title,
+            seen.keys,
         )
 
     def _problems(self) -> Iterator[str]:
-        self._failures.sort()  # readers side by side fail in any order, and a plan has only one
-        for document_id, why in self._failures[:PROBLEMS_NAMED]:
-            yield f"{document_id} {why}"
-        if len(self._failures) > PROBLEMS_NAMED:
-            yield f"{len(self._failures) - PROBLEMS_NAMED:,} more documents could not be read"
+        """A sentence for each reason why documents could not be read, with the first of them."""
+        self._failures.sort(key=attrgetter("id"))  # readers side by side fail in any order, and a plan has only one
+        for reason in sorted({failed.reason for failed in self._failures}):
+            alike = [failed for failed in self._failures if failed.reason == reason]
+            if len(alike) == 1:
+                yield f"{alike[0].id} {_why(alike[0])}"
+                continue
+            named = [f"{failed.id}{failed.detail and f' ({failed.detail})'}" for failed in alike[:EXAMPLES]]
+            if len(alike) > EXAMPLES:
+                named.append(f"and {len(alike) - EXAMPLES:,} more")
+            yield f"{len(alike):,} documents, each of which {SKIP_REASONS[reason]}: {'; '.join(named)}"
 
     def _root(self) -> bytes:
         if self._previous is not None:
@@ -314,13 +335,25 @@ class _Reading:
 
 
 def _tell_what_is_out_of_sight(listing: Listing, holds: Callable[[str], bool]) -> None:
-    """Says which documents of the index were listed, but could not be seen to be documents still."""
+    """Says which documents of the index were listed, but could not be seen to be documents still.
+
+    Raises:
+        SourceError: Nothing could be read, and there is nothing in the index that waits for better times.
+    """
+    if not listing.complete and listing.failure is None:
+        return
     lost = [item for item in listing.skipped if item.reason in OUT_OF_SIGHT and holds(item.id)]
-    if lost:
+    if not lost and listing.failure is not None:
+        raise listing.failure
+    if lost and listing.complete:
         first = lost[0]
         documents = "1 document of the index is" if len(lost) == 1 else f"{len(lost):,} documents of the index are"
-        detail = f"{SKIP_REASONS[first.reason]}{first.detail and ': '}{first.detail}"
-        listing.problems.append(f"{documents} listed, but cannot be read now: {first.id} {detail}")
+        listing.problems.append(f"{documents} listed, but cannot be read now: {first.id} {_why(first)}")
+
+
+def _why(skipped: Skipped) -> str:
+    """Why an item is no document, as the end of a sentence about it."""
+    return f"{SKIP_REASONS[skipped.reason]}{skipped.detail and ': '}{skipped.detail}"
 
 
 def _manifest(source: Source, snapshot: CachedSnapshot) -> Manifest:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qloader.joining import connect_duckdb, sql_literal
-from qloader.manifest.manifest import PlannedChunk, unpack_chunks
+from qloader.manifest.manifest import PlannedChunk, unpack_chunks, unpack_keys
+from qloader.planning.selecting import Choice, SplitMove
 from qloader.state.records import IntentRecord, unpack_hashes
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """A document as the manifest holds it; hashes are 16 bytes."""
+    """A document as the manifest holds it; hashes are 16 bytes, `keys` are those of its metadata that say something."""
 
     content: bytes
     metadata: bytes
@@ -51,6 +52,7 @@ class After:
     size: int
     chunks: tuple[PlannedChunk, ...]
     title: str = ""
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,11 @@ class Scope:
 
 
 def find_differences(
-    cache: sqlite3.Connection, cache_path: Path, state_path: Path | None, scope: Scope
+    cache: sqlite3.Connection,
+    cache_path: Path,
+    state_path: Path | None,
+    scope: Scope,
+    choice: Choice | None = None,
 ) -> Iterator[Difference]:
     """Every difference between manifests and state, ordered by source, then id (by code point).
 
@@ -105,24 +111,33 @@ def find_differences(
         cache_path: Where it lies, for DuckDB.
         state_path: The state, or None where nothing was ever applied.
         scope: What to compare.
+        choice: Which documents; all of them where None. It counts the others.
 
     Yields:
         Differences; a document deleted and another created with equal text come as one, with `from_id`.
     """
     if state_path is None:
-        yield from _all_new(cache, scope)
+        yield from _all_new(cache, scope, choice)
         return
     keys: Iterable[_Key] = ()
+    intents = _intent_keys(scope)
     moved: dict[_Key, str] = {}
     with contextlib.ExitStack() as stack:
         if scope.joined:
             join = stack.enter_context(contextlib.closing(_join(cache_path, state_path, scope)))
-            moved = pair_moves(_move_candidates(join))
-            keys = _stream_keys(join)
+            if choice is None:
+                moved = pair_moves(_move_candidates(join))
+                keys = _stream_keys(join)
+            else:
+                moved, others = _pair_chosen(list(_move_candidates(join)), choice)
+                intents = _choose_intents(intents, others, choice)
+                keys = _choose_keys(join, others, choice)
+        elif choice is not None:
+            intents = _choose_intents(intents, {}, choice)
         # Opened only now that DuckDB has let go of the file (ADR 5): see `_join`.
         uri = f"{state_path.absolute().as_uri()}?mode=ro"
         state = stack.enter_context(contextlib.closing(sqlite3.connect(uri, uri=True, check_same_thread=False)))
-        yield from _look_up(cache, state, merge(keys, _intent_keys(scope)), moved, scope)
+        yield from _look_up(cache, state, merge(keys, intents), moved, scope)
 
 
 def pair_moves(candidates: Iterable[tuple[str, bytes, str, bool]]) -> dict[_Key, str]:
@@ -158,14 +173,17 @@ def pair_moves(candidates: Iterable[tuple[str, bytes, str, bool]]) -> dict[_Key,
     return pairs
 
 
-def _all_new(cache: sqlite3.Connection, scope: Scope) -> Iterator[Difference]:
+def _all_new(cache: sqlite3.Connection, scope: Scope, choice: Choice | None) -> Iterator[Difference]:
     for source in sorted(scope.joined):
         rows = cache.execute(
-            "SELECT id, content, metadata, revision, bytes, chunks, title FROM entry "
+            "SELECT id, content, metadata, revision, bytes, chunks, title, keys FROM entry "
             "WHERE source = ? AND content IS NOT NULL ORDER BY id",
             (source,),
         )
         for row in rows:
+            if choice is not None and not choice.chooses(source, row[0]):
+                choice.leave(lives=True)
+                continue
             yield Difference(source, row[0], None, _after(row[1:]))
 
 
@@ -232,6 +250,46 @@ def _stream_keys(connection: DuckDBPyConnection) -> Iterator[_Key]:
         yield from rows
 
 
+def _pair_chosen(
+    candidates: Sequence[tuple[str, bytes, str, bool]], choice: Choice
+) -> tuple[dict[_Key, str], dict[_Key, str]]:
+    """The moves among chosen documents, and all the others; documents of the latter are left as they are.
+
+    Chosen documents are paired with each other first, so that as few moves as can be lie across the border.
+    """
+    moved = pair_moves(c for c in candidates if choice.chooses(c[0], c[2]))
+    used = _both_halves(moved)
+    others = pair_moves(c for c in candidates if (c[0], c[2]) not in used)
+    for (source, new), old in sorted(others.items()):
+        choice.leave(lives=True)
+        if choice.chooses(source, new) != choice.chooses(source, old):
+            choice.split.append(SplitMove(source, old, new))
+    return moved, others
+
+
+def _choose_keys(connection: DuckDBPyConnection, others: Mapping[_Key, str], choice: Choice) -> Iterator[_Key]:
+    """The keys of chosen differences, in order; the others are counted, but for moves, which are already."""
+    counted = _both_halves(others)
+    cursor = connection.execute("SELECT source, id, after IS NOT NULL FROM delta ORDER BY source, id")
+    while rows := cursor.fetchmany(10_000):
+        for source, document_id, lives in rows:
+            if (source, document_id) in counted:
+                continue
+            if choice.chooses(source, document_id):
+                yield source, document_id
+            else:
+                choice.leave(lives=lives)
+
+
+def _choose_intents(intents: Sequence[_Key], others: Mapping[_Key, str], choice: Choice) -> list[_Key]:
+    halves = _both_halves(others)
+    return [key for key in intents if key not in halves and choice.chooses(*key)]
+
+
+def _both_halves(moves: Mapping[_Key, str]) -> set[_Key]:
+    return {*moves, *((source, old) for (source, _), old in moves.items())}
+
+
 def _intent_keys(scope: Scope) -> list[_Key]:
     return sorted((intent.source, intent.document_id) for intent in scope.intents)
 
@@ -268,7 +326,7 @@ def _look_up(
 
 
 _AFTER = (
-    "SELECT id, content, metadata, revision, bytes, chunks, title FROM entry "
+    "SELECT id, content, metadata, revision, bytes, chunks, title, keys FROM entry "
     "WHERE source = ? AND content IS NOT NULL AND id IN ({})"
 )
 _BEFORE = (
@@ -283,7 +341,8 @@ def _rows(connection: sqlite3.Connection, sql: str, source: str, ids: Sequence[s
 
 
 def _after(row: Sequence[Any]) -> After:
-    return After(row[0], row[1], row[2], row[3], tuple(unpack_chunks(row[4])), row[5])
+    keys = unpack_keys(row[6])
+    return After(row[0], row[1], row[2], row[3], tuple(unpack_chunks(row[4])), row[5], keys)
 
 
 def _before(row: Sequence[Any]) -> Before:

@@ -12,13 +12,17 @@ from typing import Any
 from qloader.errors import PlanError
 from qloader.planning.plan import (
     ACTIONS,
+    EFFECTS,
+    RESULTS,
     Base,
     Change,
     ChunkCounts,
     IndexTarget,
     Pipeline,
     PlanHeader,
+    PlanSelection,
     PlanWarning,
+    PolicyResult,
     SourceSummary,
     Summary,
     Version,
@@ -66,8 +70,21 @@ def header_as_dict(header: PlanHeader) -> dict[str, Any]:
             "characters": summary.characters,
         },
     }
-    if header.allowed_deletes:
+    if header.allowed_deletes or header.allowed_policies:
         fields["allowed"] = {"deletes": list(header.allowed_deletes)}
+        if header.allowed_policies:
+            fields["allowed"]["policies"] = list(header.allowed_policies)
+    if header.policies:
+        fields["policies"] = [_policy_as_dict(policy) for policy in header.policies]
+    if header.selection:
+        fields["selection"] = {
+            "only": list(header.selection.only),
+            "exclude": list(header.selection.exclude),
+            "targets": list(header.selection.targets),
+            "left_out": header.selection.left_out,
+        }
+    if header.since:
+        fields["since"] = header.since
     fields["changes"] = []
     fields["warnings"] = [
         {"source": warning.source, "kind": warning.kind, "message": warning.message} for warning in header.warnings
@@ -123,9 +140,15 @@ def header_from_dict(fields: Mapping[str, Any]) -> PlanHeader:
             PlanWarning(*(_get(warning, key, str, "warnings") for key in ("source", "kind", "message")))
             for warning in _get(fields, "warnings", list)
         ),
-        allowed_deletes=tuple(_get(fields.get("allowed", {}), "deletes", list, "allowed"))
-        if "allowed" in fields
+        allowed_deletes=tuple(_get(fields["allowed"], "deletes", list, "allowed")) if "allowed" in fields else (),
+        allowed_policies=tuple(_get(fields["allowed"], "policies", list, "allowed"))
+        if "policies" in fields.get("allowed", {})
         else (),
+        policies=tuple(_policy_from_dict(policy) for policy in _get(fields, "policies", list))
+        if "policies" in fields
+        else (),
+        selection=_selection_from_dict(_get(fields, "selection", dict)) if "selection" in fields else None,
+        since=_get(fields, "since", str) if "since" in fields else "",
         digest=_get(fields, "digest", str),
         format=_get(fields, "format", str),
     )
@@ -156,6 +179,33 @@ def change_from_dict(fields: Mapping[str, Any]) -> Change:
     )
 
 
+def _selection_from_dict(fields: Mapping[str, Any]) -> PlanSelection:
+    only, exclude, targets = (tuple(_get(fields, key, list, "selection")) for key in ("only", "exclude", "targets"))
+    return PlanSelection(only, exclude, targets, _get(fields, "left_out", int, "selection"))
+
+
+def _policy_as_dict(policy: PolicyResult) -> dict[str, Any]:
+    required = {"required_metadata": list(policy.required_metadata)} if policy.required_metadata else {}
+    return {"name": policy.name, "effect": policy.effect, "result": policy.result, **required}
+
+
+def _policy_from_dict(fields: Mapping[str, Any]) -> PolicyResult:
+    effect, result = _get(fields, "effect", str, "policies"), _get(fields, "result", str, "policies")
+    if effect not in EFFECTS or result not in RESULTS:
+        raise PlanError(
+            f"the plan has a policy of effect {effect!r} and result {result!r}, which this qloader does not know",
+            remedy=_REMEDY,
+        )
+    return PolicyResult(
+        name=_get(fields, "name", str, "policies"),
+        effect=effect,
+        result=result,
+        required_metadata=tuple(_get(fields, "required_metadata", list, "policies"))
+        if "required_metadata" in fields
+        else (),
+    )
+
+
 def _source_from_dict(fields: Mapping[str, Any]) -> SourceSummary:
     return SourceSummary(
         name=_get(fields, "name", str, "sources"),
@@ -176,6 +226,7 @@ def _version_as_dict(version: Version | None) -> dict[str, Any] | None:
         "revision": version.revision,
         "bytes": version.bytes,
         **({"title": version.title} if version.title else {}),
+        **({"lacks": list(version.lacks)} if version.lacks else {}),
     }
 
 
@@ -188,6 +239,7 @@ def _version_from_dict(fields: Mapping[str, Any] | None) -> Version | None:
         revision=_get(fields, "revision", str, "version"),
         bytes=_get(fields, "bytes", int, "version"),
         title=_get(fields, "title", str, "version") if "title" in fields else "",
+        lacks=tuple(_get(fields, "lacks", list, "version")) if "lacks" in fields else (),
     )
 
 

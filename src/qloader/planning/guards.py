@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qloader.errors import GuardError
@@ -80,8 +80,22 @@ def check_guards(
     if refusals:
         raise GuardError(
             "refused by a guard, nothing was changed:\n" + "\n".join(f"  {refusal.text}" for refusal in refusals),
-            remedy="Look whether the source is whole (a missing mount, a wrong path or branch). " + _way_past(refusals),
+            remedy="Look whether the source is whole (a missing mount, a wrong path or branch, an account that lost a "
+            "permission). " + _way_past(refusals),
         )
+
+
+def find_refusal(*checks: Callable[[], None]) -> GuardError | None:
+    """What guards and policies say together, so that nobody meets them one after the other; None where all pass."""
+    refusals = []
+    for check in checks:
+        try:
+            check()
+        except GuardError as refusal:
+            refusals.append(refusal)
+    if len(refusals) < 2:
+        return refusals[0] if refusals else None
+    return GuardError("\n".join(map(str, refusals)), remedy=" ".join(refusal.remedy for refusal in refusals))
 
 
 @dataclass(frozen=True, slots=True)

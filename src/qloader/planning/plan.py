@@ -14,6 +14,14 @@ ACTIONS: tuple[Action, ...] = ("create", "update", "move", "delete", "repair")
 
 IndexAction = Literal["none", "create", "replace"]
 
+Effect = Literal["deny", "warn", "require_allow"]
+EFFECTS: tuple[Effect, ...] = ("deny", "warn", "require_allow")
+"""What follows where a policy finds something."""
+
+Result = Literal["passed", "warned", "allowed", "denied"]
+RESULTS: tuple[Result, ...] = ("passed", "warned", "allowed", "denied")
+"""What came of a policy, in the order in which a review tells it."""
+
 
 LONGEST_TITLE = 200
 """Characters of a title that a plan holds, at most: it is there to be read."""
@@ -29,6 +37,7 @@ class Version:
         revision: The source's revision of this document, the same on every machine.
         bytes: The size in the source.
         title: What a person calls it, its first 200 characters; empty where that is not known.
+        lacks: Which of the metadata keys that a policy requires it has not, or empty.
     """
 
     content: str
@@ -36,6 +45,7 @@ class Version:
     revision: str
     bytes: int
     title: str = ""
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,7 @@ class PlanWarning:
     """Something a reviewer should know.
 
     Attributes:
-        source: The source's name.
+        source: The source's name; the policy's, where `kind` is `policy` or `policy allowed`.
         kind: `skipped`, `incomplete`, … One word for scripts.
         message: One sentence for people.
     """
@@ -164,6 +174,45 @@ class PlanWarning:
     source: str
     kind: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyResult:
+    """What came of one of the config's `policies`.
+
+    Attributes:
+        name: Its name.
+        effect: What follows where it finds something.
+        result: `passed`: it found nothing. Else the plan bears a warning, or `--allow` let it pass, or it is denied.
+        required_metadata: The keys that it requires: what `Version.lacks` was made from.
+    """
+
+    name: str
+    effect: Effect
+    result: Result
+    required_metadata: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSelection:
+    """What a partial plan was asked for: documents that are named, or that patterns choose.
+
+    Attributes:
+        only: Patterns, as in .gitignore, held against a document's id and its address; with `targets` it is either.
+        exclude: Patterns of what is left out all the same.
+        targets: Addresses.
+        left_out: How many documents differ and are left as they are.
+    """
+
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    left_out: int = 0
+
+    @property
+    def sources(self) -> frozenset[str] | None:
+        """The sources that it can choose from, where it names them; None where it may be any."""
+        return None if self.only or not self.targets else frozenset(t.partition("/")[0] for t in self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +228,11 @@ class PlanHeader:
         summary: The totals.
         warnings: What a reviewer should know.
         allowed_deletes: Sources whose deletes were allowed past the guards (`allowed` in the file, where any).
+        allowed_policies: Policies that `--allow` let pass (`allowed` in the file, where any).
+        policies: What came of the config's policies, by name, but for those that rest on a price.
+        selection: What a partial plan was asked for; None for a plan of everything.
+        since: From where on changes were looked for: a time with its offset, or a commit; empty where the sources were
+            listed whole.
         digest: The hash of the file above its own line; empty until it is written.
         format: Name and version of the file format.
     """
@@ -191,6 +245,10 @@ class PlanHeader:
     summary: Summary
     warnings: tuple[PlanWarning, ...] = ()
     allowed_deletes: tuple[str, ...] = ()
+    allowed_policies: tuple[str, ...] = ()
+    policies: tuple[PolicyResult, ...] = ()
+    selection: PlanSelection | None = None
+    since: str = ""
     digest: str = ""
     format: str = FORMAT
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from qloader.planning.plan import FORMAT, Change, PlanHeader, Version
 
 _BLOCK = 1 << 20
 _HEAD = 1 << 10
+_TAIL = 128
+_DIGEST_LINE = re.compile(rb'\n"digest": "([0-9a-f]{32})"\s*}\s*\Z')
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -145,6 +148,17 @@ def read_plan(path: Path) -> FilePlan:
     return FilePlan(path, header)
 
 
+def read_digest(path: Path) -> str | None:
+    """The digest that a plan file ends with, unchecked; None where it ends otherwise or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
+            found = _DIGEST_LINE.search(file.read(_TAIL))
+    except OSError:
+        return None
+    return found[1].decode() if found else None
+
+
 def digest_of(header: PlanHeader, changes: Iterable[Change] = ()) -> str:
     """The digest that a plan with these changes would have, without a file."""
     file = ChangesFile()
@@ -223,7 +237,7 @@ def _parse(data: bytes, where: str) -> dict[str, Any]:
 
 
 def _field(key: str, value: Any) -> bytes:
-    if key in ("sources", "warnings") and value:
+    if key in ("sources", "policies", "warnings") and value:
         lines = b",\n".join(_line(item) for item in value)
         return _line(key) + b": [\n" + lines + b"\n]"
     return _line(key) + b": " + _line(value)
@@ -256,12 +270,13 @@ def _change_line(change: Change) -> bytes:
 def _version(version: Version | None) -> bytes:
     if version is None:
         return b"null"
-    return b'{"content": "%s", "metadata": "%s", "revision": %s, "bytes": %d%s}' % (
+    return b'{"content": "%s", "metadata": "%s", "revision": %s, "bytes": %d%s%s}' % (
         version.content.encode(),
         version.metadata.encode(),
         orjson.dumps(version.revision),
         version.bytes,
         b', "title": ' + orjson.dumps(version.title) if version.title else b"",
+        b', "lacks": ' + _line(version.lacks) if version.lacks else b"",
     )
 
 

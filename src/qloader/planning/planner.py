@@ -27,6 +27,7 @@ class Rules:
         removed: Sources that the config no longer names.
         retyped: Sources that were of another type when they were applied, which their points say.
         is_destroy: Whether everything is removed because somebody asked for it.
+        required_metadata: Keys that some policy requires, sorted: of documents without one the plan says so.
     """
 
     pipeline: str
@@ -34,6 +35,7 @@ class Rules:
     removed: frozenset[str] = frozenset()
     retyped: frozenset[str] = frozenset()
     is_destroy: bool = False
+    required_metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def plan_changes(differences: Iterable[Difference], rules: Rules) -> Iterator[Pl
                 source=difference.source,
                 id=difference.id,
                 before=_version(difference.before),
-                after=_version(difference.after),
+                after=_version(difference.after, rules.required_metadata),
                 chunks=counts,
                 reason=reason,
                 from_id=difference.from_id,
@@ -125,17 +127,19 @@ def _touched(difference: Difference) -> frozenset[bytes]:
     return frozenset(chunk for chunk, key in zip(difference.before.chunks, keys, strict=True) if key in points)
 
 
-def _version(side: Before | After | None) -> Version | None:
+def _version(side: Before | After | None, required: tuple[str, ...] = ()) -> Version | None:
     match side:
         case None:
             return None
         case Before() | After():
+            lacks = tuple(key for key in required if key not in side.keys) if isinstance(side, After) else ()
             return Version(
                 content=side.content.hex(),
                 metadata=side.metadata.hex(),
                 revision=side.revision,
                 bytes=side.size,
                 title=side.title[:LONGEST_TITLE],
+                lacks=lacks,
             )
         case _:
             assert_never(side)

@@ -14,6 +14,7 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from qloader.counting import counted
 from qloader.render.escape import escape_line
 
 if TYPE_CHECKING:
@@ -116,9 +117,9 @@ def describe_more(more: Counter[Kind]) -> str:
         return ""
     parts = [f"{more['add']:,} added"] * bool(more["add"]) + [f"{more['remove']:,} removed"] * bool(more["remove"])
     if chunks := more["embed"]:
-        parts.append(f"{chunks:,} chunk{'' if chunks == 1 else 's'} to embed")
+        parts.append(f"{counted(chunks, 'chunk')} to embed")
     count = more.total()
-    return f"… and {count:,} more line{'' if count == 1 else 's'}" + (f": {', '.join(parts)}" if parts else "")
+    return f"… and {counted(count, 'more line')}" + (f": {', '.join(parts)}" if parts else "")
 
 
 def _compare_labels(before: Side, after: Side) -> Iterator[DiffLine]:

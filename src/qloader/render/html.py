@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from qloader.planning.plan import ACTIONS
 from qloader.render.diff import DIFF_LINES, DiffLine, Kind, Texts, diff_lines, fold_lines
+from qloader.render.review import Review, describe_estimate, describe_policies, warning_subject
 from qloader.render.wording import (
     FOLD,
     SIGNS,
@@ -26,6 +27,7 @@ from qloader.render.wording import (
     count_documents,
     describe_change,
     explain_index_action,
+    explain_selection,
     plan_line,
     printable,
     printable_id,
@@ -34,6 +36,7 @@ from qloader.render.wording import (
 )
 
 if TYPE_CHECKING:
+    from qloader.errors import GuardError
     from qloader.planning.plan import Action, Change, Plan, PlanHeader, SourceSummary
     from qloader.workspace.showing import TextChange
 
@@ -56,7 +59,14 @@ _CHARACTERS = 4_000
 """Longer names lose their middle."""
 
 
-def render_html(plan: Plan, *, texts: Texts | None = None, fold: int = FOLD, lines: int = DIFF_LINES) -> Iterator[str]:
+def render_html(
+    plan: Plan,
+    *,
+    texts: Texts | None = None,
+    fold: int = FOLD,
+    lines: int = DIFF_LINES,
+    review: Review | None = None,
+) -> Iterator[str]:
     """A plan as a page of HTML, in one pass over its changes. All of them are on it, whatever `fold` says.
 
     Args:
@@ -64,19 +74,20 @@ def render_html(plan: Plan, *, texts: Texts | None = None, fold: int = FOLD, lin
         texts: Where the changed texts come from, which stand below each change; None shows none.
         fold: Changes of a source whose texts are shown.
         lines: Lines of a document's diff that are shown before the rest is folded into a count.
+        review: What else is known of it; what the plan alone says where None.
 
     Yields:
         The page in pieces, each small, however many changes there are.
     """
     header = plan.header
-    yield from _head(header)
+    yield from _head(header, review or Review.of_file(header))
     unchanged = {source.name: source for source in header.sources}
     for name, changes in groupby(plan.changes(), key=lambda change: change.source):
         yield from _source(name, unchanged.pop(name, None), changes, texts=texts, fold=fold, lines=lines)
     yield from _foot(header, unchanged.values())
 
 
-def _head(header: PlanHeader) -> Iterator[str]:
+def _head(header: PlanHeader, review: Review) -> Iterator[str]:
     """The page down to its first source: totals, what a reviewer should know, the search."""
     style, script = _asset("plan.css"), _asset("plan.js")
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; " + (
@@ -92,9 +103,13 @@ def _head(header: PlanHeader) -> Iterator[str]:
         f"<title>{_text(header.name, 200)}: plan</title>\n<style>{style}</style>\n</head>\n<body>\n<header>\n"
         f"<h1>{_text(header.name, 200)}</h1>\n"
         f"<p>Collection {_code(index.collection)} at {_code(index.location)}, {base}</p>\n"
-        f'<p class="totals">{plan_line(header.summary, index.action)}</p>\n'
+        f'<p class="totals">{plan_line(header.summary, index.action, is_partial=header.selection is not None)}</p>\n'
     )
-    yield from _notes(header)
+    if review.refusal is not None:
+        yield _refusal(review.refusal)
+    for sentence in _facts(header, review):
+        yield f"<p>{sentence}</p>\n"
+    yield from _notes(header, review)
     yield "</header>\n<main>\n"
     if header.summary.changes:
         yield _bar(header)
@@ -214,11 +229,30 @@ def _row(change: Change) -> str:
     return f"<tr class={action[0]}><td>{SIGNS[action]} {action}<td>{_name_of(change, line)}<td>{escape(line.detail)}\n"
 
 
-def _notes(header: PlanHeader) -> Iterator[str]:
-    notes = [f"{_code(warning.source)} {_text(warning.message)}" for warning in shown_warnings(header)]
+def _refusal(refusal: GuardError) -> str:
+    """Why the plan may not be applied: the first line of each refusal, and what each says below it."""
+    lines = "".join(f"<li>{_text(line)}</li>\n" for line in str(refusal).split("\n"))
+    return (
+        f'<section class="refusal" aria-label="Refusal">\n<h2>This plan may not be applied</h2>\n<ul>\n{lines}</ul>\n'
+        f"<p>{_text(refusal.remedy)}</p>\n</section>\n"
+    )
+
+
+def _facts(header: PlanHeader, review: Review) -> Iterator[str]:
+    if sentence := describe_policies(review.policies, _code, is_empty=header.is_empty):
+        yield sentence
+    if review.estimate is not None:
+        yield describe_estimate(review.estimate, _code)
+
+
+def _notes(header: PlanHeader, review: Review) -> Iterator[str]:
+    warnings = (*shown_warnings(header), *review.warnings)
+    notes = [f"{_code(warning_subject(warning))} {_text(warning.message)}" for warning in warnings]
     if header.allowed_deletes:
         names = ", ".join(map(_code, header.allowed_deletes))
         notes.append(f"Deletes allowed past the guards: {names}")
+    if header.selection is not None:
+        notes.append(explain_selection(header, _code))
     if header.index.action != "none":
         notes.append(explain_index_action(header, _code))
     if notes:

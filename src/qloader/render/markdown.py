@@ -14,15 +14,19 @@ from html import escape
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
+from qloader.counting import counted
 from qloader.render.diff import DIFF_LINES, Kind, Texts, describe_more, diff_lines
+from qloader.render.review import Review, describe_estimate, describe_policies, warning_subject
 from qloader.render.wording import (
     FOLD,
     SIGNS,
+    applied_line,
     column_width,
     count_actions,
     count_documents,
     describe_change,
     explain_index_action,
+    explain_selection,
     list_counts,
     pad_name,
     plan_line,
@@ -32,6 +36,8 @@ from qloader.render.wording import (
 )
 
 if TYPE_CHECKING:
+    from qloader.applying.result import ApplyResult
+    from qloader.errors import QloaderError
     from qloader.planning.plan import Action, Change, Plan, PlanHeader, SourceSummary
     from qloader.workspace.showing import TextChange
 
@@ -43,7 +49,9 @@ ID_CHARACTERS = 160
 """Longer ids lose their middle."""
 
 _NOTES = 12_000
-"""Characters at most for all warnings."""
+"""Characters at most for all warnings, and as many for a refusal."""
+
+_REFUSAL_LINE = 1_000
 
 _TEXTS = 500
 """Documents of a source at most whose texts a comment could hold."""
@@ -67,7 +75,12 @@ _TICKS = re.compile("`+")
 
 
 def render_markdown(
-    plan: Plan, *, texts: Texts | None = None, fold: int = FOLD, lines: int = DIFF_LINES
+    plan: Plan,
+    *,
+    texts: Texts | None = None,
+    fold: int = FOLD,
+    lines: int = DIFF_LINES,
+    review: Review | None = None,
 ) -> Iterator[str]:
     """A plan as Markdown, in one pass over its changes.
 
@@ -76,13 +89,14 @@ def render_markdown(
         texts: Where the changed texts come from, each folded below its change; None shows none.
         fold: Changes of a source whose texts are shown, where there is room.
         lines: Lines of a document's diff that are shown, where there is room.
+        review: What else is known of it; what the plan alone says where None.
 
     Yields:
         Whole lines with their line ends, `LIMIT` characters in all at most. The totals come first and are
         always there; what does not fit is counted by action.
     """
     header = plan.header
-    head, foot = _head(header), _foot(header)
+    head, foot = _head(header, review or Review.of_file(header)), _foot(header)
     yield from head
     left = LIMIT - _NAMES - _FRAME - sum(map(len, (*head, *foot)))
     unseen = {source.name: source for source in header.sources}
@@ -110,26 +124,75 @@ def render_markdown(
     yield from foot
 
 
-def _head(header: PlanHeader) -> list[str]:
+def _head(header: PlanHeader, review: Review) -> list[str]:
     index = header.index
     lines = [
-        f"### {plan_line(header.summary, index.action)}\n\n",
+        f"### {plan_line(header.summary, index.action, is_partial=header.selection is not None)}\n\n",
         f"{_code(header.name)}: collection {_code(index.collection)} at {_code(index.location)}\n\n",
     ]
+    if review.refusal is not None:
+        lines += render_error("This plan may not be applied.", review.refusal)
+    if sentence := explain_selection(header, _code):
+        lines.append(f"⚠️ {sentence}\n\n")
     if sentence := explain_index_action(header, _code):
         lines.append(f"{'⚠️ ' if index.action == 'replace' else ''}{sentence}\n\n")
-    return lines + _list_warnings(header)
+    if sentence := describe_policies(review.policies, _code, is_empty=header.is_empty):
+        lines.append(f"{sentence}\n\n")
+    if review.estimate is not None:
+        lines.append(f"{describe_estimate(review.estimate, _code)}\n\n")
+    return lines + _list_warnings(header, review)
 
 
-def _list_warnings(header: PlanHeader) -> list[str]:
+def render_error(what: str, error: QloaderError) -> list[str]:
+    """An error and its remedy, in a block that nothing in them can end.
+
+    Args:
+        what: What did not work, a sentence of ours.
+        error: Why.
+    """
+    shown, left = [], _NOTES
+    for line in (*str(error).split("\n"), error.remedy):
+        text = f"{printable(line, characters=_REFUSAL_LINE)}\n"
+        left -= len(text)
+        if left < 0:
+            shown.append("…\n")
+            break
+        shown.append(text)
+    fence = "`" * max(3, max(map(len, _TICKS.findall("".join(shown))), default=0) + 1)
+    return [f"⛔ {what}\n\n", f"{fence}text\n", *shown, f"{fence}\n\n"]
+
+
+def render_outcome(result: ApplyResult) -> list[str]:
+    """What an apply did."""
+    lines = [
+        applied_line(
+            created=result.created,
+            updated=result.updated,
+            moved=result.moved,
+            deleted=result.deleted,
+            repaired=result.repaired,
+        )
+    ]
+    if result.already:
+        lines.append(f"{counted(result.already, 'change')} had been applied before.")
+    lines += [
+        f"⚠️ {_code(f'{one.source}/{one.document_id}', ID_CHARACTERS)} was left as it was: {_code(one.detail, 500)}"
+        for one in result.failures[:FOLD]
+    ]
+    if len(result.failures) > FOLD:
+        lines.append(f"… and {len(result.failures) - FOLD:,} more, not shown.")
+    return [f"{line}\n\n" for line in lines]
+
+
+def _list_warnings(header: PlanHeader, review: Review) -> list[str]:
     lines = []
     if header.allowed_deletes:
         names = _join_within(map(_code, header.allowed_deletes), len(header.allowed_deletes))
         lines.append(f"- ⚠️ deletes allowed past the guards: {names}\n")
     left = _NOTES
-    warnings = shown_warnings(header)
+    warnings = [*shown_warnings(header), *review.warnings]
     for number, warning in enumerate(warnings):
-        line = f"- ⚠️ {_code(warning.source)}: {_code(warning.message, 500)}\n"
+        line = f"- ⚠️ {_code(warning_subject(warning))}: {_code(warning.message, 500)}\n"
         left -= len(line)
         if left < 0:
             lines.append(f"- … and {len(warnings) - number:,} more warnings, not shown\n")

@@ -1,4 +1,4 @@
-"""What `status`, `history` and `refresh` print."""
+"""What `status`, `history`, `refresh` and `validate` print."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from qloader.counting import counted
 from qloader.render.escape import escape_controls
 from qloader.render.times import iso
 from qloader.render.wording import FOLD, count_chunks, count_documents, wrap_words
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from qloader.refreshing.drift import Drift
     from qloader.state.records import FailureRecord, RunDetails, RunFailure, RunRecord
+    from qloader.workspace.validating import Check
     from qloader.workspace.workspace import Status
 
 _DONE: Mapping[str, str] = {
@@ -31,6 +33,8 @@ _DONE: Mapping[str, str] = {
     "rebuilt": "rebuilt",
 }
 """What a run's summary counts, in words. Not what failed: the run's error says that, and names the first."""
+
+_FAILED = "failed"
 
 _ROOM_TO_WRAP = 24
 """The last column is wrapped in itself where it is at least this wide, else over the whole line."""
@@ -68,18 +72,27 @@ def render_status(status: Status, console: Console) -> None:
         )
 
 
-def render_history(runs: Sequence[RunRecord], console: Console) -> None:
-    """Prints runs in the order given."""
-    rows = [(str(run.id), iso(run.started_at) or "", run.status, run.plan[:12], _describe_run(run)) for run in runs]
+def render_history(runs: Sequence[RunRecord], console: Console, *, files: Mapping[str, str] | None = None) -> None:
+    """Prints runs in the order given.
+
+    Args:
+        runs: The runs.
+        console: Where to.
+        files: The saved plans by digest, whose file is named in place of twelve digits.
+    """
+    saved = files or {}
+    rows = [
+        (str(r.id), iso(r.started_at) or "", r.status, saved.get(r.plan) or r.plan[:12], _describe_run(r)) for r in runs
+    ]
     styles = ["" if run.status == "complete" else "yellow" for run in runs]
     _print_table(("run", "started", "status", "plan", "what"), rows, console, right={0}, styles=styles)
 
 
-def render_run(details: RunDetails, console: Console) -> None:
-    """Prints one run: what it did, and the documents that it left as they were, with the reason."""
+def render_run(details: RunDetails, console: Console, *, file: str | None = None) -> None:
+    """Prints one run: its plan, with the file that it was saved in, what it did, and what it left as it was and why."""
     run = details.run
     _print(Text(f"run {run.id}  {run.status}", "bold" if run.status == "complete" else "bold yellow"), console)
-    _print(Text(escape_controls(f"plan {run.plan}")), console)
+    _print(Text(escape_controls(f"plan {run.plan}{f' in {file}' if file else ''}")), console)
     _print(Text(f"started {iso(run.started_at)}, finished {iso(run.finished_at) or 'never'}"), console)
     _print(Text(f"serial {run.base_serial} -> {run.last_serial}, {count_documents(run.document_count)}"), console)
     _print(Text(escape_controls(_describe_run(run))), console)
@@ -146,13 +159,13 @@ def render_drift(drift: Drift, console: Console) -> None:
     found: dict[str, Counter[str]] = {}
     for point in drift.points:
         found.setdefault(f"{point.source}/{point.document_id}", Counter())[point.kind] += 1
-    for address, kinds in list(found.items())[:FOLD]:
+    for address, kinds in sorted(found.items())[:FOLD]:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
         console.print(
             Text.assemble(("! ", "magenta"), escape_controls(address), (f"  {counts}", "dim")), soft_wrap=True
         )
     if len(found) > FOLD:
-        console.print(Text(f"… and {len(found) - FOLD:,} more documents"), soft_wrap=True)
+        console.print(Text(f"… and {counted(len(found) - FOLD, 'more document')}"), soft_wrap=True)
     if not drift.points:
         console.print(Text(f"No drift. {drift.checked:,} points are as the state says."), soft_wrap=True)
         return
@@ -164,3 +177,21 @@ def render_drift(drift: Drift, console: Console) -> None:
         ),
         soft_wrap=True,
     )
+
+
+def render_checks(checks: Sequence[Check], console: Console) -> None:
+    """Prints what was looked at, one below the other, and what to do about what cannot be used."""
+    width = max(cell_len(escape_controls(check.what)) for check in checks)
+    indent = len(_FAILED) + width + 4
+    for check in checks:
+        what = escape_controls(check.what)
+        line = f"{'ok' if check.ok else _FAILED:{len(_FAILED)}}  {what}{' ' * (width - cell_len(what))}  "
+        text = Text("\n".join(_wrap_last(line + escape_controls(check.message), indent, console.width)))
+        text.stylize("green" if check.ok else "bold red", 0, len(_FAILED))
+        _print(text, console)
+        if check.remedy:
+            lines = _wrap_last(" " * indent + escape_controls(check.remedy), indent, console.width)
+            _print(Text("\n".join(lines), "yellow"), console)
+    if failed := sum(not check.ok for check in checks):
+        console.print()
+        _print(Text(f"{failed:,} of {counted(len(checks), 'check')} failed.", "bold red"), console)

@@ -13,6 +13,7 @@ from rich.text import Text
 from qloader.planning.plan import ACTIONS
 from qloader.render.diff import DIFF_LINES, DiffLine, Kind, Texts, diff_lines, fold_lines
 from qloader.render.escape import escape_controls
+from qloader.render.review import Review, describe_estimate, describe_policies, warning_subject
 from qloader.render.wording import (
     FOLD,
     SIGNS,
@@ -23,6 +24,7 @@ from qloader.render.wording import (
     count_documents,
     describe_change,
     explain_index_action,
+    explain_selection,
     pad_name,
     plan_line,
     short_revision,
@@ -78,7 +80,13 @@ def make_console(file: IO[str]) -> Console:
 
 
 def render_plan(
-    plan: Plan, console: Console, fold: int = FOLD, *, texts: Texts | None = None, lines: int = DIFF_LINES
+    plan: Plan,
+    console: Console,
+    fold: int = FOLD,
+    *,
+    texts: Texts | None = None,
+    lines: int = DIFF_LINES,
+    review: Review | None = None,
 ) -> None:
     """Prints a plan, in one pass over its changes.
 
@@ -88,8 +96,11 @@ def render_plan(
         fold: Changes of a source that are printed before the rest is folded into a count.
         texts: Where the changed texts come from, which are printed as a diff below each change; None prints none.
         lines: Lines of a document's diff that are printed before the rest is folded into a count.
+        review: What else is known of it; what the plan alone says where None. A refusal is not printed: whoever calls
+            this ends with it as an error.
     """
     header = plan.header
+    review = review or Review.of_file(header)
     if not header.is_empty:
         _print_title(header, console)
     unchanged = {source.name: source for source in header.sources}
@@ -103,9 +114,12 @@ def render_plan(
     if not header.is_empty:
         _print_unchanged([source for source in header.sources if source.name in unchanged], console)
         console.print()
-    if _print_notes(header, console):
+    if _print_notes(header, review, console):
         console.print()
-    console.print(Text(plan_line(header.summary, header.index.action), "bold"), soft_wrap=True)
+    console.print(
+        Text(plan_line(header.summary, header.index.action, is_partial=header.selection is not None), "bold"),
+        soft_wrap=True,
+    )
 
 
 def _print_title(header: PlanHeader, console: Console) -> None:
@@ -192,17 +206,24 @@ def _print_unchanged(sources: list[SourceSummary], console: Console) -> None:
         _print_sentence("", f"No changes in {names}.", "dim", console)
 
 
-def _print_notes(header: PlanHeader, console: Console) -> bool:
+def _print_notes(header: PlanHeader, review: Review, console: Console) -> bool:
     """Prints what a reviewer should know before the totals.
 
     Returns:
         Whether there was anything.
     """
-    notes = [("Warning: ", f"{warning.source}: {warning.message}", "yellow") for warning in shown_warnings(header)]
+    warnings = (*shown_warnings(header), *review.warnings)
+    notes = [("Warning: ", f"{warning_subject(warning)}: {warning.message}", "yellow") for warning in warnings]
     if header.allowed_deletes:
         notes.append(("Warning: ", f"deletes allowed past the guards: {', '.join(header.allowed_deletes)}", "yellow"))
+    if sentence := explain_selection(header):
+        notes.append(("", sentence, "yellow"))
     if sentence := explain_index_action(header):
         notes.append(("", sentence, "cyan" if header.index.action == "create" else "yellow"))
+    if sentence := describe_policies(review.policies, is_empty=header.is_empty):
+        notes.append(("", sentence, ""))
+    if review.estimate is not None:
+        notes.append(("", describe_estimate(review.estimate), "dim"))
     for label, text, colour in notes:
         _print_sentence(label, text, colour, console)
     return bool(notes)

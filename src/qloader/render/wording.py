@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from qloader.counting import counted
 from qloader.planning.plan import ACTIONS, Action, Change, IndexAction, PlanHeader, PlanWarning, SourceSummary, Summary
 from qloader.render.escape import escape_controls
 
@@ -19,12 +20,14 @@ FOLD = 20
 SIGNS: Mapping[Action, str] = {"create": "+", "update": "~", "move": ">", "delete": "-", "repair": "!"}
 
 NO_CHANGES = "No changes. The index matches the sources."
+NO_CHANGES_SELECTED = "No changes in what was selected."
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _NUMBER_OR_KEY = re.compile(r"(?:[a-z]+/)?(?:[A-Z][A-Z0-9_]*-)?[0-9]+", re.ASCII)
 """Ids that say nothing to a reviewer: a page's number, an issue's key."""
 _TITLE_CHARACTERS = 40
 _USUAL_DELETE = "gone from the source"
+_SELECTORS_NAMED = 10
 _WIDEST_COLUMN = 60
 """Longer names are not waited for: their details follow them directly."""
 
@@ -62,15 +65,16 @@ def describe_change(change: Change, *, characters: int | None = None) -> ChangeL
     return ChangeLine(change.action, name, shown)
 
 
-def plan_line(summary: Summary, index_action: IndexAction = "none") -> str:
+def plan_line(summary: Summary, index_action: IndexAction = "none", *, is_partial: bool = False) -> str:
     """The last line of a plan, word for word what scripts look for: numbers have no separators.
 
     Args:
         summary: The plan's totals.
         index_action: With `create` or `replace` an apply has something to do even without a document.
+        is_partial: Whether the plan is about some documents only, so that it says nothing of the others.
     """
     if not summary.changes and index_action == "none":
-        return NO_CHANGES
+        return NO_CHANGES_SELECTED if is_partial else NO_CHANGES
     repair = f", {summary.repair} to repair" if summary.repair else ""
     chunks = f"{summary.chunks_embed} chunk{'' if summary.chunks_embed == 1 else 's'} to embed"
     return (
@@ -92,12 +96,12 @@ def list_counts(counts: Mapping[Action, int]) -> str:
 
 def count_documents(number: int) -> str:
     """`1 document`, `1,234 documents`."""
-    return f"{number:,} document{'' if number == 1 else 's'}"
+    return counted(number, "document")
 
 
 def count_chunks(number: int) -> str:
     """`1 chunk`, `14 chunks`."""
-    return f"{number:,} chunk{'' if number == 1 else 's'}"
+    return counted(number, "chunk")
 
 
 def count_actions(changes: Iterable[Change]) -> Counter[Action]:
@@ -125,6 +129,11 @@ def explain_index_action(header: PlanHeader, quote: Callable[[str], str] = escap
     match header.index.action:
         case "create":
             return f"The apply creates the collection {collection} first."
+        case "replace" if header.selection is not None:
+            return (
+                f"The pipeline (chunking or embedding) changed: the apply replaces what was selected in the collection "
+                f"{collection}, and leaves the rest to a full plan."
+            )
         case "replace":
             return (
                 f"The pipeline (chunking or embedding) changed: the apply replaces everything in the collection "
@@ -132,6 +141,29 @@ def explain_index_action(header: PlanHeader, quote: Callable[[str], str] = escap
             )
         case "none":
             return ""
+
+
+def explain_selection(header: PlanHeader, quote: Callable[[str], str] = escape_controls) -> str:
+    """What a partial plan is about, as a sentence; empty for a plan of everything.
+
+    Args:
+        header: The plan's header.
+        quote: Makes a pattern or an address safe to show.
+    """
+    selection = header.selection
+    if selection is None:
+        return ""
+    chosen = _name_some((*selection.only, *selection.targets), quote)
+    only = f"only {chosen}" if chosen else "everything"
+    without = f", without {_name_some(selection.exclude, quote)}" if selection.exclude else ""
+    left = selection.left_out
+    rest = f" {counted(left, 'other change')} {'is' if left == 1 else 'are'} left out." if left else ""
+    return f"Partial plan: {only}{without}.{rest}"
+
+
+def _name_some(names: Sequence[str], quote: Callable[[str], str]) -> str:
+    more = f" and {len(names) - _SELECTORS_NAMED:,} more" if len(names) > _SELECTORS_NAMED else ""
+    return ", ".join(map(quote, names[:_SELECTORS_NAMED])) + more
 
 
 def shown_warnings(header: PlanHeader) -> list[PlanWarning]:

@@ -164,7 +164,7 @@ class FilesSource:
             except OSError as error:
                 raise SourceError(
                     f"Source {self.name}: the folder {path} cannot be read: {_words(error)}.",
-                    remedy=f"Check sources.{self.name}.path, and that the drive is mounted. Nothing was changed.",
+                    remedy=f"Check sources.{self.name}.path, and that the drive is mounted.",
                 ) from error
             if not stat.S_ISDIR(mode):
                 raise SourceError(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from qloader.documents.document import Document, Skipped
+from qloader.errors import SourceError
 
 
 class Item(NamedTuple):
@@ -35,12 +36,15 @@ class Listing:
         problems: Why the listing is not complete, one sentence each. Empty: it is complete, and an id
             that is missing from it is gone.
         skipped: Items that are no documents, or that could not be listed.
+        failure: The error to end with where nothing could be read, and the index holds none of it either: a first
+            plan is not to be an empty one. None where something was read.
     """
 
     items: Iterator[Item] = field(default_factory=lambda: iter(()))
     revision: str | None = None
     problems: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    failure: SourceError | None = None
 
     @property
     def complete(self) -> bool:

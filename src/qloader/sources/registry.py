@@ -197,6 +197,7 @@ def _http(config: NetworkSource, base: Path, hosts: tuple[str, ...] = ()) -> Htt
 
     return HttpSettings(
         timeout=config.timeout,
+        deadline=config.deadline,
         attempts=config.retry_attempts,
         delay=config.retry_delay,
         parallel=config.parallel,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from qloader.config.fields import is_pattern
 from qloader.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,23 +44,28 @@ class Selection:
         Raises:
             ConfigError: A pattern is invalid, or can never match anything.
         """
-        included = _matcher(_compile("include", include))
-        excluded = _matcher(_compile("exclude", exclude)) if exclude else None
+        included = match_paths(compile_patterns("include", include))
+        excluded = match_paths(compile_patterns("exclude", exclude)) if exclude else None
         self.selects = included if excluded is None else _both(included, excluded)
         # With a `!` in the list a folder that matches may still hold a file that does not.
         prunes = None if excluded is None or any(p.lstrip().startswith("!") for p in exclude) else excluded
         self.excludes_folder = _folders(_literal_prefixes(include), prunes)
 
 
-def _compile(key: str, patterns: Sequence[str]) -> GitIgnoreSpec:
+def compile_patterns(key: str, patterns: Sequence[str]) -> GitIgnoreSpec:
+    """Reads patterns as .gitignore has them.
+
+    Args:
+        key: What they are called, for an error.
+        patterns: In their order.
+
+    Raises:
+        ConfigError: A pattern is invalid, or can never match anything.
+    """
     from pathspec import GitIgnoreSpec
 
     for pattern in patterns:
-        try:
-            usable = GitIgnoreSpec.from_lines([pattern]).patterns[0].include is not None
-        except (ValueError, IndexError):
-            usable = False
-        if not usable:
+        if not is_pattern(pattern):
             raise ConfigError(
                 f"The {key} pattern {pattern!r} matches nothing.",
                 remedy="Patterns are written as in .gitignore, e.g. docs/**/*.md, *.txt or !drafts/; "
@@ -68,7 +74,7 @@ def _compile(key: str, patterns: Sequence[str]) -> GitIgnoreSpec:
     return GitIgnoreSpec.from_lines(list(patterns))
 
 
-def _matcher(spec: GitIgnoreSpec) -> Callable[[str], bool]:
+def match_paths(spec: GitIgnoreSpec) -> Callable[[str], bool]:
     """One call per path: where no pattern takes back another, one expression is all of them."""
     if not all(pattern.include for pattern in spec.patterns):
         return spec.match_file

@@ -10,7 +10,13 @@ import sqlite3
 from collections.abc import Iterable
 
 from qloader.documents.hashing import EMPTY_ROOT
-from qloader.state.records import IngestionRecord, RunFailure, RunStatus
+from qloader.state.records import IngestionRecord, Pace, RunFailure, RunStatus
+
+PACE_RUNS = 3
+"""Runs that tell how fast the next will be, the latest first."""
+
+PACE_CHUNKS = 100
+"""A run that embedded fewer chunks tells more of how long it takes to start than of how fast it goes on."""
 
 _FAILURE = (
     "SELECT f.source, f.document_id, f.reason, f.detail, f.run_id, coalesce(r.finished_at, r.started_at) "
@@ -91,6 +97,23 @@ def failures_of(connection: sqlite3.Connection, source: str, document_id: str) -
         _FAILURE + "WHERE f.source = ? AND f.document_id = ? ORDER BY f.run_id DESC", (source, document_id)
     )
     return [RunFailure(*row) for row in rows]
+
+
+def last_pace(connection: sqlite3.Connection, pipeline: str) -> Pace | None:
+    """How fast the last runs of a pipeline were; None where none embedded enough to tell.
+
+    Args:
+        connection: The state's.
+        pipeline: Its fingerprint. Runs from before it was first used embedded with another.
+    """
+    runs, chunks, milliseconds = connection.execute(
+        "SELECT count(*), sum(embedded), sum(took) FROM ("
+        "SELECT json_extract(summary, '$.embedded') AS embedded, finished_at - started_at AS took FROM run "
+        "WHERE embedded >= ? AND took > 0 AND started_at >= (SELECT created_at FROM pipeline WHERE fingerprint = ?) "
+        "ORDER BY id DESC LIMIT ?)",
+        (PACE_CHUNKS, pipeline, PACE_RUNS),
+    ).fetchone()
+    return Pace(runs, chunks, milliseconds / 1000) if runs else None
 
 
 def prune(connection: sqlite3.Connection, before: int) -> tuple[int, int]:

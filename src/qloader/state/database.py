@@ -22,6 +22,7 @@ from qloader.errors import (
 )
 from qloader.folders import make_private_folder
 from qloader.state.migrate import check_version, latest_version, migrate, schema_version
+from qloader.state.records import REMOTE_NOTES
 
 APPLICATION_ID = 0x716C6F61
 """`qloa` in SQLite's header: tells a state from any other database (`PRAGMA application_id`)."""
@@ -41,13 +42,7 @@ def open_reading(path: Path) -> sqlite3.Connection | None:
     if not path.exists() or path.stat().st_size == 0:
         return None
     with translated(path):
-        try:
-            connection, version = _open(path, "mode=ro")
-        except sqlite3.OperationalError:
-            if os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK):
-                raise
-            # A read-only folder: SQLite cannot make the -shm file that WAL needs. Nobody can be writing here.
-            connection, version = _open(path, "mode=ro&immutable=1")
+        connection, version = _open_reading(path)
         if version == latest_version():
             return connection
         connection.close()
@@ -117,6 +112,28 @@ def open_beside(path: Path) -> sqlite3.Connection:
         return connection
 
 
+def open_older(path: Path) -> sqlite3.Connection:
+    """A connection to an existing state of this or an older schema, to be written without bringing it up to date.
+
+    Raises:
+        StateError: It is no qloader state.
+        StateVersionError: It was written by a newer qloader.
+        sqlite3.Error: It cannot be opened or read.
+    """
+    return _open(path, "mode=rw")[0]
+
+
+def open_as_it_is(path: Path) -> sqlite3.Connection:
+    """A connection that only reads an existing state of this or an older schema.
+
+    Raises:
+        StateError: It is no qloader state.
+        StateVersionError: It was written by a newer qloader.
+        sqlite3.Error: It cannot be opened or read.
+    """
+    return _open_reading(path)[0]
+
+
 def read_version(path: Path) -> int:
     """The schema version of an existing state, whatever it is.
 
@@ -154,6 +171,9 @@ def backup(connection: sqlite3.Connection, path: Path, permissions: int, target:
             _create_file(partial, permissions)
             with contextlib.closing(sqlite3.connect(partial)) as destination:
                 connection.backup(destination)
+                # A copy of a remote state has to ask the store what became of it; a backup is a state of its own.
+                destination.execute("DELETE FROM meta WHERE key LIKE ?", (f"{REMOTE_NOTES}%",))
+                destination.commit()
             if target is None:
                 copy = _free_name(copy)
             partial.replace(copy)
@@ -249,6 +269,16 @@ def check_pages(connection: sqlite3.Connection, path: Path) -> None:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(f"malformed: {found}")
+
+
+def _open_reading(path: Path) -> tuple[sqlite3.Connection, int]:
+    try:
+        return _open(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK):
+            raise
+        # A read-only folder: SQLite cannot make the -shm file that WAL needs. Nobody can be writing here.
+        return _open(path, "mode=ro&immutable=1")
 
 
 def _open(path: Path, options: str) -> tuple[sqlite3.Connection, int]:

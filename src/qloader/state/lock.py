@@ -46,15 +46,10 @@ def current_lease(connection: sqlite3.Connection) -> Lease | None:
     return Lease(*row) if row else None
 
 
-def acquire(connection: sqlite3.Connection) -> Lease:
-    """Takes the lease, from nobody, from a dead process of this host, or from elsewhere where it has run out.
-
-    Raises:
-        LockedError: Somebody else holds it; the message says who and since when.
-    """
-    now = now_ms()
+def new_lease(now: int) -> Lease:
+    """A lease of this process, taken at a time (milliseconds since 1970), that nobody knows of yet."""
     pid = os.getpid()
-    lease = Lease(
+    return Lease(
         id=str(uuid.uuid4()),
         holder=_user(),
         host=socket.gethostname(),
@@ -64,6 +59,16 @@ def acquire(connection: sqlite3.Connection) -> Lease:
         machine=process.machine(),
         started=process.start_of(pid),
     )
+
+
+def acquire(connection: sqlite3.Connection) -> Lease:
+    """Takes the lease, from nobody, from a dead process of this host, or from elsewhere where it has run out.
+
+    Raises:
+        LockedError: Somebody else holds it; the message says who and since when.
+    """
+    now = now_ms()
+    lease = new_lease(now)
     connection.execute("BEGIN IMMEDIATE")
     try:
         held = current_lease(connection)
@@ -86,7 +91,7 @@ def acquire(connection: sqlite3.Connection) -> Lease:
             connection.execute("ROLLBACK")
         raise
     if held is not None and not is_free:
-        raise _locked_by(held, now)
+        raise locked_by(held, now)
     _held.add(lease.id)
     return lease
 
@@ -131,8 +136,8 @@ def is_abandoned(lease: Lease, now: int) -> bool:
 
     A process that can be looked at keeps its lease however long a batch takes it.
     """
-    is_alive = _is_alive(lease)
-    return now >= _end(lease, lease.seen_at or now) if is_alive is None else not is_alive
+    lives = is_alive(lease)
+    return now >= _end(lease, lease.seen_at or now) if lives is None else not lives
 
 
 def _end(lease: Lease, seen_at: int) -> int:
@@ -140,7 +145,7 @@ def _end(lease: Lease, seen_at: int) -> int:
     return min(lease.expires_at, seen_at + LEASE_MS)
 
 
-def _is_alive(lease: Lease) -> bool | None:
+def is_alive(lease: Lease) -> bool | None:
     """Whether the process that took the lease lives; None where it cannot be looked at from here."""
     here = process.machine()
     if lease.pid == os.getpid() and lease.machine in ("", here) and lease.host == socket.gethostname():
@@ -156,11 +161,12 @@ def _is_alive(lease: Lease) -> bool | None:
     return process.is_older(lease.pid, lease.since / 1000)
 
 
-def _locked_by(held: Lease, now: int) -> LockedError:
-    is_elsewhere = _is_alive(held) is None
-    ends = f"; unless it is renewed, its lease runs out at {_clock(_end(held, held.seen_at or now))}"
+def locked_by(held: Lease, now: int) -> LockedError:
+    """The error of whoever wants a lease that somebody has."""
+    is_elsewhere = is_alive(held) is None
+    ends = f"; unless it is renewed, its lease runs out at {clock_text(_end(held, held.seen_at or now))}"
     return LockedError(
-        f"the state is locked by {held.holder} on {held.host} (process {held.pid}) since {_clock(held.since)}",
+        f"the state is locked by {held.holder} on {held.host} (process {held.pid}) since {clock_text(held.since)}",
         remedy="Wait for it to end. If it is certainly dead, run "
         f"`qloader state unlock {held.id}`" + (ends if is_elsewhere else "") + ".",
     )
@@ -173,5 +179,6 @@ def _user() -> str:
         return "unknown"
 
 
-def _clock(milliseconds: int) -> str:
+def clock_text(milliseconds: int) -> str:
+    """A time, milliseconds since 1970, for people."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -15,6 +15,7 @@ from qloader.state.records import (
     IngestionRecord,
     IntentRecord,
     Lease,
+    Pace,
     RunFailure,
     RunRecord,
     SourceRecord,
@@ -84,11 +85,20 @@ class StateReader:
             for row in self._connection.execute(_DOCUMENT + where + " ORDER BY s.name, d.id", values):
                 yield _document(row)
 
-    def intents(self, sources: Iterable[str] | None = None) -> list[IntentRecord]:
-        """What interrupted batches may have left in the index, by source and id."""
+    def intents(self, sources: Iterable[str] | None = None, *, before_run: int | None = None) -> list[IntentRecord]:
+        """What interrupted batches may have left in the index, by source and id.
+
+        Args:
+            sources: Of these; of all where None.
+            before_run: Without what this run has announced itself.
+        """
         wanted = None if sources is None else set(sources)
         with database.translated(self.path):
-            rows = self._connection.execute("SELECT source, document_id, points, reason FROM intent ORDER BY 1, 2")
+            rows = self._connection.execute(
+                "SELECT source, document_id, points, reason FROM intent "
+                "WHERE NOT (reason = 'announced' AND run_id IS NOT NULL AND run_id IS ?) ORDER BY 1, 2",
+                (before_run,),
+            )
             return [
                 IntentRecord(source, document_id, tuple(unpack_hashes(points)), reason)
                 for source, document_id, points, reason in rows
@@ -118,6 +128,11 @@ class StateReader:
                 )
                 for row in rows
             ]
+
+    def pace(self, pipeline: str) -> Pace | None:
+        """How fast the last runs of a pipeline were; None where none embedded enough to tell."""
+        with database.translated(self.path):
+            return accounts.last_pace(self._connection, pipeline)
 
     def failures(self, run_id: int) -> list[FailureRecord]:
         """The documents that a run left as they were."""

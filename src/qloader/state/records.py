@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 RunStatus = Literal["running", "complete", "partial", "failed"]
 
-IntentReason = Literal["interrupted", "drift"]
+IntentReason = Literal["interrupted", "announced", "drift"]
 
 HASH_BYTES = 16
+
+REMOTE_NOTES = "remote_"
+"""How the keys in `meta` begin that say of which version of a remote state a file is the copy; they stay there."""
 
 
 def pack_hashes(hashes: list[bytes]) -> bytes:
@@ -130,7 +133,8 @@ class IntentRecord:
         source: The source's name.
         document_id: The document that the points' ids were made of.
         points: Their ids, 16 bytes each.
-        reason: Whether a batch was interrupted while it worked on them, or `refresh` found them drifted.
+        reason: Whether a batch was interrupted while it worked on them; or a run announced that it would, and nobody
+            knows whether it did, nor on which others; or `refresh` found them drifted.
     """
 
     source: str
@@ -153,6 +157,15 @@ class RunRecord:
     document_count: int
     summary: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the last runs were: the chunks that they embedded, and their seconds from first write to last."""
+
+    runs: int
+    chunks: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,8 +169,8 @@ def add_intents(connection: sqlite3.Connection, run_id: int | None, intents: Ite
         ).fetchone()
         earlier, reason = (unpack_hashes(row[0]), row[1]) if row else ([], intent.reason)
         points = dict.fromkeys((*earlier, *intent.points))
-        # Whatever an interrupted batch touched stays that: the next comparison must not forget it.
-        reason = "interrupted" if "interrupted" in (reason, intent.reason) else "drift"
+        # Whatever an interrupted batch touched, or may have, stays that: the next comparison must not forget it.
+        reason = next(r for r in ("interrupted", "announced", "drift") if r in (reason, intent.reason))
         connection.execute(
             "INSERT OR REPLACE INTO intent (source, document_id, points, run_id, reason) VALUES (?, ?, ?, ?, ?)",
             (intent.source, intent.document_id, pack_hashes(list(points)), run_id, reason),

@@ -16,6 +16,7 @@ from qloader.errors import StateConstraintError, StateError
 from qloader.state import accounts, database, lock
 from qloader.state.reader import StateReader
 from qloader.state.records import (
+    REMOTE_NOTES,
     DocumentRecord,
     FailureRecord,
     IngestionRecord,
@@ -96,6 +97,7 @@ class StateStore(StateReader):
             LockedError: Somebody else is.
         """
         with database.translated(self.path):
+            self._check_own()
             if lease is None:
                 lease = lock.acquire(self._connection)
             else:
@@ -103,6 +105,19 @@ class StateStore(StateReader):
         self._lease = lease
         self._renewal = Renewal(self.path, lease)
         return lease
+
+    def _check_own(self) -> None:
+        """Refuses to write a copy of a remote state as if it were the state.
+
+        Raises:
+            StateError: It is one.
+        """
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (f"{REMOTE_NOTES}url",)).fetchone()
+        if row is not None:
+            raise StateError(
+                f"the file {self.path} is this machine's copy of the state {row[0]}, and cannot be written by itself",
+                remedy="Use a config whose state.url is that.",
+            )
 
     def park(self) -> Lease:
         """Closes the database and keeps the lease, which is not renewed until a `lock` goes on with it.
@@ -220,6 +235,20 @@ class StateStore(StateReader):
         with self._transaction() as connection:
             add_intents(connection, run_id, intents)
 
+    def announce(self, run_id: int, documents: Iterable[tuple[str, str]]) -> None:
+        """Says, before the index is touched at all, which documents a run may touch.
+
+        On a disk of this machine nothing has to be done for that: whatever a batch begins, `record_intents` has written
+        down, and it is there after a crash.
+
+        Args:
+            run_id: The run.
+            documents: (source, id) of each.
+        """
+
+    def checkpoint(self) -> None:
+        """Called at each batch edge: a state that has to go elsewhere goes there from time to time."""
+
     def replace_drift(self, found: Iterable[IntentRecord]) -> None:
         """Notes what a comparison of the whole index found; what an earlier one found is forgotten."""
         with self._transaction() as connection:
@@ -283,6 +312,8 @@ class StateStore(StateReader):
         """
         now = lock.now_ms()
         with self._transaction() as connection:
+            # What it announced and never began.
+            connection.execute("DELETE FROM intent WHERE reason = 'announced' AND run_id = ?", (run_id,))
             for source, revision in (revisions or {}).items():
                 connection.execute(
                     "UPDATE source SET revision = ?, last_success = ?, updated_at = ? WHERE name = ?",
@@ -301,6 +332,8 @@ class StateStore(StateReader):
                 and not connection.execute(
                     "SELECT 1 FROM document WHERE is_deleted = 0 AND pipeline_id <> ? LIMIT 1", current
                 ).fetchone()
+                # What a lost run may have made is of nobody knows which.
+                and not connection.execute("SELECT 1 FROM intent WHERE reason = 'announced' LIMIT 1").fetchone()
             ):
                 connection.execute("UPDATE meta SET value = '0' WHERE key = 'mixed'")
             connection.execute(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from qloader.applying.executor import Parts, Totals, execute
+from qloader.applying.events import BatchDone, Event, Finished, Listener, Started, tell_nobody
+from qloader.applying.executor import Parts, Totals, announce, execute
 from qloader.applying.preconditions import check_config, check_index, check_state, find_resumable
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import PointLabels
+from qloader.counting import counted
 from qloader.errors import InterruptedRunError, QloaderError, SourceError, StalePlanError, StateError
 from qloader.index.protocol import Index
-from qloader.planning.guards import SourceTally, check_guards
+from qloader.planning.estimates import estimate_plan
+from qloader.planning.guards import SourceTally, check_guards, find_refusal
 from qloader.planning.plan import Plan, PlanHeader
+from qloader.planning.policies import PolicyTally, check_policies
 from qloader.render.progress import NoProgress, Progress
 from qloader.state.lock import now_ms
 from qloader.state.records import Lease, RunStatus, SourceRecord, StateHeader
@@ -22,8 +27,6 @@ from qloader.workspace.settings import Settings
 
 DAY_MS = 86_400_000
 
-_NOTHING = "Nothing was changed."
-
 
 def apply_plan(
     settings: Settings,
@@ -32,6 +35,8 @@ def apply_plan(
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     lease: Lease | None = None,
+    listener: Listener = tell_nobody,
+    at_present: bool = False,
 ) -> ApplyResult:
     """Makes the index match, exactly as the plan says.
 
@@ -41,15 +46,32 @@ def apply_plan(
         progress: Told what goes on.
         should_stop: Asked at each batch edge; True stops there.
         lease: The lease on the state, if this process holds it already; it is given back at the end.
+        listener: Told of each document and each batch, see `applying.events`.
+        at_present: Read documents as their sources are now, not at the planned revision. Each still has to be as
+            planned.
 
     Raises:
         StalePlanError: The plan was made for another config or rests on another state.
-        GuardError: The plan deletes more than the guards allow.
+        GuardError: The plan does more than the guards and policies allow.
         LockedError: Another writer holds the state, or took it meanwhile; nothing was written after that.
         ForeignIndexError: The collection is not this state's, or gone.
         InterruptedRunError: `should_stop` said so; what was committed stays.
         QloaderError: Anything else; what was committed stays, and the same plan goes on from there.
     """
+    result = _apply(settings, plan, progress or NoProgress(), should_stop, lease, listener, at_present)
+    listener(Finished(result))
+    return result
+
+
+def _apply(
+    settings: Settings,
+    plan: Plan,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+    lease: Lease | None,
+    listener: Listener,
+    at_present: bool,
+) -> ApplyResult:
     header = plan.header
     check_fits_config(settings, header)
     with (
@@ -64,20 +86,32 @@ def apply_plan(
         documents = {name: record.documents for name, record in records.items()}
         info = index.describe()
         check_index(info, known, documents=sum(documents.values()), collection=settings.collection)
+        is_resumed = resumable is not None
         if resumable is not None and resumable.status == "complete":
+            _tell_begin(listener, header, is_resumed=True)
             return ApplyResult(already=header.summary.changes, serial=resumable.last_serial)
-        if resumable is None:
+        if not is_resumed:
             _check_guards(settings, plan, records)
+        _tell_begin(listener, header, is_resumed=is_resumed)
         if header.is_empty:
             return _record_unchanged(settings, state, known, header)
-        run = _Run(settings, plan, state, index, is_resumed=resumable is not None)
-        return run.carry_out(progress or NoProgress(), should_stop, create=info is None)
+        run = _Run(settings, plan, state, index, is_resumed=is_resumed, at_present=at_present)
+        return run.carry_out(progress, should_stop, listener, create=info is None)
+
+
+def _tell_begin(listener: Listener, header: PlanHeader, *, is_resumed: bool) -> None:
+    listener(Started(header, is_resumed))
+    for warning in header.warnings:
+        listener(warning)
 
 
 class _Run:
     """One apply after all checks: its record in the state, whatever happens."""
 
-    def __init__(self, settings: Settings, plan: Plan, state: StateStore, index: Index, *, is_resumed: bool) -> None:
+    def __init__(
+        self, settings: Settings, plan: Plan, state: StateStore, index: Index, *, is_resumed: bool, at_present: bool
+    ) -> None:
+        self._at_present = at_present
         self._settings = settings
         self._plan = plan
         self._state = state
@@ -90,7 +124,9 @@ class _Run:
             if source.name in settings.config.sources
         }
 
-    def carry_out(self, progress: Progress, should_stop: Callable[[], bool], *, create: bool) -> ApplyResult:
+    def carry_out(
+        self, progress: Progress, should_stop: Callable[[], bool], listener: Listener, *, create: bool
+    ) -> ApplyResult:
         header = self._plan.header
         records = {source.name: source for source in self._state.sources()}
         self._identities = {n: find_identity(source, records.get(n)) for n, source in self._sources.items()}
@@ -99,10 +135,18 @@ class _Run:
         try:
             known = self._state.header()
             assert known is not None
+            labels = self._labels(known)
+            announce(self._plan, run_id, self._state, labels, resumed=self._is_resumed)
             if create:
                 self._index.create(lineage=known.lineage, pipeline=known.pipeline)
             with progress.phase("apply", header.summary.changes) as phase:
-                totals = self._execute(run_id, known, phase.advance, should_stop)
+
+                def told(event: Event) -> None:
+                    listener(event)
+                    if isinstance(event, BatchDone):
+                        phase.advance(event.documents)
+
+                totals = self._execute(run_id, known, labels, told, should_stop)
             self._finish(run_id, known, totals)
         except QloaderError as error:
             with contextlib.suppress(QloaderError):
@@ -113,7 +157,8 @@ class _Run:
         if totals.stopped:
             done = sum(totals.actions.values()) + totals.already
             raise InterruptedRunError(
-                f"stopped after {done:,} of {header.summary.changes:,} changes; they are in the index and recorded",
+                f"stopped after {done:,} of {counted(header.summary.changes, 'change')}; "
+                "they are in the index and recorded",
                 remedy="Run the same `qloader apply` again to go on from there, or plan anew.",
             )
         return totals.result()
@@ -123,8 +168,7 @@ class _Run:
         done = self._state.runs(1)[0].document_count
         if done:
             kept = "1 document is" if done == 1 else f"{done:,} documents are"
-            remedy = error.remedy.replace(_NOTHING, "").rstrip()
-            error.remedy = f"{remedy} {kept} applied and recorded: run the same command again to go on.".lstrip()
+            error.remedy = f"{error.remedy} {kept} applied and recorded: run the same command again to go on.".lstrip()
 
     def _begin(self, header: PlanHeader) -> int:
         pipeline = self._settings.pipeline
@@ -138,32 +182,41 @@ class _Run:
             sources={source.name: (source.type, self._identities.get(source.name, "")) for source in header.sources},
         )
 
-    def _execute(
-        self, run_id: int, known: StateHeader, advance: Callable[[int], None], should_stop: Callable[[], bool]
-    ) -> Totals:
-        header = self._plan.header
+    def _labels(self, known: StateHeader) -> dict[str, PointLabels]:
+        """What the payloads of each source say."""
         reusable = frozenset(
             fingerprint
             for fingerprint, parts in self._state.pipelines().items()
             if parts.get("embedding") == self._settings.pipeline.embedding
         )
-        labels = {
+        return {
             source.name: PointLabels(
                 source.type, known.lineage, known.pipeline, reusable, is_retyped=source.name in self._retyped
             )
-            for source in header.sources
+            for source in self._plan.header.sources
         }
+
+    def _execute(
+        self,
+        run_id: int,
+        known: StateHeader,
+        labels: Mapping[str, PointLabels],
+        listener: Listener,
+        should_stop: Callable[[], bool],
+    ) -> Totals:
+        header = self._plan.header
         parts = Parts(
             sources=self._sources,
-            revisions={source.name: source.revision for source in header.sources},
+            revisions={} if self._at_present else {source.name: source.revision for source in header.sources},
             index=self._index,
             state=self._state,
             lineage=known.lineage,
+            is_mixed=known.mixed,
             chunker=self._settings.chunker(),
             embedder=self._settings.embedder(),
             batch_size=self._settings.config.ingestion.batch.size,
             should_stop=should_stop,
-            advance=advance,
+            listener=listener,
         )
         return execute(self._plan, run_id, parts, labels, resumed=self._is_resumed)
 
@@ -172,7 +225,9 @@ class _Run:
             self._state.record_failures(run_id, totals.failures)
         failed = {failure.source for failure in totals.failures}
         status: RunStatus = "failed" if totals.stopped else "partial" if failed else "complete"
-        applied = [s for s in self._plan.header.sources if s.name not in failed and not totals.stopped]
+        # A partial plan applies no source wholly: the source's time, place and type stay what they were.
+        is_whole = not totals.stopped and self._plan.header.selection is None
+        applied = [s for s in self._plan.header.sources if s.name not in failed] if is_whole else []
         error = "stopped by the user" if totals.stopped else _name_failures(totals) if failed else None
         self._state.finish_run(
             run_id,
@@ -228,13 +283,19 @@ def check_fits_config(settings: Settings, header: PlanHeader) -> None:
 
 def _check_guards(settings: Settings, plan: Plan, records: Mapping[str, SourceRecord]) -> None:
     tallies = {name: SourceTally(record.documents) for name, record in records.items()}
+    header = plan.header
+    looked_for = [key for policy in header.policies for key in policy.required_metadata]
+    policy_tally = PolicyTally(settings.policies(), looked_for)
     for change in plan.changes():
         tallies.setdefault(change.source, SourceTally(0)).count(change)
-    header = plan.header
+        policy_tally.count(change)
+    estimate = estimate_plan(header, settings.prices)
+    outcomes = policy_tally.conclude(header, plan.changes, estimate=estimate, allowed=header.allowed_policies)
     empty = [source.name for source in header.sources if source.complete and not source.documents]
     named = [source.name for source in header.sources if source.name in settings.config.sources]
     strangers = [name for name in named if is_stranger(settings.open_source(name), records.get(name))]
-    check_guards(
+    guards = partial(
+        check_guards,
         tallies,
         settings.limits,
         allowed=header.allowed_deletes,
@@ -242,6 +303,8 @@ def _check_guards(settings: Settings, plan: Plan, records: Mapping[str, SourceRe
         strangers=strangers,
         retyped=_retyped(header, records),
     )
+    if refusal := find_refusal(guards, partial(check_policies, outcomes)):
+        raise refusal
 
 
 def _retyped(header: PlanHeader, records: Mapping[str, SourceRecord]) -> set[str]:
@@ -264,6 +327,7 @@ def _record_unchanged(
 ) -> ApplyResult:
     if known is None:
         return ApplyResult()
-    state.record_unchanged(header.digest, {s.name: s.revision for s in header.sources if s.complete}, {})
+    whole = [] if header.selection else [source for source in header.sources if source.complete]
+    state.record_unchanged(header.digest, {source.name: source.revision for source in whole}, {})
     _prune(settings, state)
     return ApplyResult(serial=known.serial)

@@ -20,9 +20,11 @@ from qloader.workspace.planning import PlanRequest, PlanResult
 from qloader.workspace.workspace import Status, Workspace
 
 if TYPE_CHECKING:
+    from qloader.applying.events import Listener
     from qloader.applying.result import ApplyResult
     from qloader.index.protocol import Hit
     from qloader.refreshing.drift import Drift
+    from qloader.workspace.verifying import Verification
 
 T = TypeVar("T")
 
@@ -69,12 +71,28 @@ class AsyncWorkspace:
         with tempfile.TemporaryDirectory(prefix="qloader-plan-") as folder:
             yield await self.plan(Path(folder) / "plan.json", request, progress=progress)
 
-    async def apply(self, plan: Plan | PlanResult | str | Path, *, progress: Watcher | None = None) -> ApplyResult:
-        """Makes the index match: see `Workspace.apply`. A cancelled apply stops at its next batch edge."""
+    async def apply(
+        self,
+        plan: Plan | PlanResult | str | Path,
+        *,
+        progress: Watcher | None = None,
+        listener: Listener | None = None,
+    ) -> ApplyResult:
+        """Makes the index match: see `Workspace.apply`. A cancelled apply stops at its next batch edge.
+
+        `progress` and `listener` are called in another thread.
+        """
         async with self._turns.shared():
             stop = threading.Event()
-            call = functools.partial(self.workspace.apply, plan, progress=progress, should_stop=stop.is_set)
+            call = functools.partial(
+                self.workspace.apply, plan, progress=progress, should_stop=stop.is_set, listener=listener
+            )
             return await in_thread(call, stop)
+
+    async def verify(self, plan: Plan | str | Path, *, progress: Watcher | None = None) -> Verification:
+        """Whether a plan is still what would be planned: see `Workspace.verify`. `progress` as for `plan`."""
+        async with self._turns.alone():
+            return await in_thread(functools.partial(self.workspace.verify, plan, progress=progress))
 
     async def search(self, query: str, *, limit: int = 5) -> list[Hit]:
         """Asks the index: see `Workspace.search`."""

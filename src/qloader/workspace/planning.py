@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -18,28 +19,36 @@ from qloader.manifest.cache import Cache
 from qloader.manifest.manifest import Manifest
 from qloader.manifest.snapshot import take_snapshot
 from qloader.planning.diff import Scope, find_differences
-from qloader.planning.guards import SourceTally, check_guards
+from qloader.planning.estimates import Estimate, estimate_plan
+from qloader.planning.guards import SourceTally, check_guards, find_refusal
 from qloader.planning.plan import (
     ACTIONS,
     Base,
     IndexAction,
     IndexTarget,
     PlanHeader,
+    PlanSelection,
     PlanWarning,
     SourceSummary,
     Summary,
 )
 from qloader.planning.planfile import ChangesFile, FilePlan
 from qloader.planning.planner import Rules, plan_changes
+from qloader.planning.policies import Outcome, PolicyTally, check_policies, record_outcomes, required_metadata
+from qloader.planning.selecting import Choice
 from qloader.render.progress import NoProgress, Progress
 from qloader.sources.protocol import MeetsUnknown
-from qloader.state.records import IntentRecord, SourceRecord, StateHeader
+from qloader.state.records import IntentRecord, Pace, SourceRecord, StateHeader
 from qloader.workspace.identities import is_stranger
 from qloader.workspace.settings import Settings
 from qloader.workspace.since import Since, list_since
+from qloader.workspace.targets import check_targets
 
 UNKNOWN_NAMED = 20
 OTHERS_NAMED = 5
+
+_NOTHING = "Nothing was changed."
+"""What a source cannot say of its own failure: during an apply it would not be true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +60,41 @@ class PlanRequest:
             config planned away.
         use_cache: False hashes everything again.
         allow_deletes: Sources whose deletes pass the guards this once.
+        allow: Policies that pass this once, where their effect is `require_allow`.
         destroy: Plan the removal of everything instead; only `guards.prevent_destroy` refuses it.
         refresh: Compare the index with the state first, and plan the repair of what drifted.
         since: Look only at what was changed from there on; nothing is deleted then.
+        selection: Plan only some documents; what else differs is left to a later plan.
     """
 
     sources: tuple[str, ...] | None = None
     use_cache: bool = True
     refresh: bool = False
     allow_deletes: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     destroy: bool = False
     since: Since | None = None
+    selection: PlanSelection | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """A plan and whether a guard refuses it.
+    """A plan and whether a guard or a policy refuses it.
 
     Attributes:
         plan: The plan, on disk.
-        refusal: The guard's error; None where the plan may be applied.
+        refusal: What they say; None where the plan may be applied.
         notes: What was seen while documents were read, one sentence each. Not in the plan, since it depends on what
             had to be read, and so on the cache.
+        estimate: What an apply will cost; None where nothing is to be embedded.
+        outcomes: What each policy found, by name.
     """
 
     plan: FilePlan
     refusal: GuardError | None
     notes: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    outcomes: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,7 @@ class Known:
     sources: dict[str, SourceRecord]
     intents: tuple[IntentRecord, ...]
     reusable: frozenset[str]
+    pace: Pace | None = None
 
 
 def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress: Progress | None = None) -> PlanResult:
@@ -100,7 +118,7 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
         progress: Told what goes on.
 
     Raises:
-        ConfigError: An unknown source was asked for.
+        ConfigError: An unknown source or document was asked for, or a pattern is invalid.
         SourceError: A source cannot be listed.
         ForeignIndexError: The embedded index is another state's, or gone.
         StalePlanError: The state changed while the plan was made.
@@ -113,8 +131,10 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
     if request.refresh:
         known = _with_drift(settings, known, progress)
     names = [] if request.destroy else _selected(settings, request, known)
+    _check_allowed(settings, request)
     if request.destroy:
-        request = replace(request, allow_deletes=tuple(sorted(known.sources)))
+        asking = (name for name, policy in settings.config.policies.items() if policy.effect == "require_allow")
+        request = replace(request, allow_deletes=tuple(sorted(known.sources)), allow=tuple(sorted(asking)))
     check_embedded_marker(settings, known.header, sum(source.documents for source in known.sources.values()))
     broken: Exception | None = None
     for cache in _caches(settings, request):
@@ -131,7 +151,7 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
             broken = error
     raise QloaderError(
         f"the sources cannot be compared with the state: {broken}",
-        remedy=f"Free some space in {tempfile.gettempdir()}, or point TMPDIR at another place. Nothing was changed.",
+        remedy=f"Free some space in {tempfile.gettempdir()}, or point TMPDIR at another place. {_NOTHING}",
     ) from broken
 
 
@@ -166,22 +186,28 @@ def _plan_with(
     path: Path,
     progress: Progress,
 ) -> PlanResult:
+    choice = None if request.selection is None else Choice.of(request.selection)
+    policies = settings.policies()
     manifests, strangers, notes = _take_snapshots(settings, request, names, known, cache, progress)
     removed = _removed(settings, request, known)
+    if request.selection is not None:
+        check_targets(settings, cache, request.selection.targets, (*settings.config.sources, *removed))
     scope = _scope(settings, manifests, removed, known)
     with contextlib.closing(ChangesFile()) as changes:
         state = settings.state if known.header else None
-        differences = find_differences(cache.connection, cache.path, state, scope)
+        differences = find_differences(cache.connection, cache.path, state, scope, choice)
         rules = Rules(
             pipeline=settings.pipeline.fingerprint,
             reusable=known.reusable,
             removed=frozenset(removed),
             retyped=scope.retyped,
             is_destroy=request.destroy,
+            required_metadata=required_metadata(policies),
         )
         counts = dict.fromkeys(ACTIONS, 0)
         embed = keep = remove = characters = living = 0
         tallies = {name: SourceTally(record.documents) for name, record in known.sources.items()}
+        policy_tally = PolicyTally(policies)
         for planned in plan_changes(differences, rules):
             change = planned.change
             changes.add(change)
@@ -192,30 +218,38 @@ def _plan_with(
             characters += planned.characters
             living += change.after is not None
             tallies.setdefault(change.source, SourceTally(0)).count(change)
+            policy_tally.count(change)
         _check_unmoved(settings, known)
         summary = Summary(
             **counts,
-            unchanged=sum(manifest.documents for manifest in manifests) - living,
+            unchanged=sum(manifest.documents for manifest in manifests) - living - (choice.living if choice else 0),
             chunks_embed=embed,
             chunks_keep=keep,
             chunks_delete=remove,
             characters=characters,
         )
         header = _header(settings, request, manifests, removed, known, summary)
-        plan = changes.write_plan(path, header)
+        if choice is not None and header.selection is not None:
+            header = replace(
+                header,
+                selection=replace(header.selection, left_out=choice.left_out),
+                warnings=(*header.warnings, *choice.warnings()),
+            )
+        estimate = estimate_plan(header, settings.prices, known.pace)
+        outcomes = policy_tally.conclude(header, changes.changes, estimate=estimate, allowed=request.allow)
+        plan = changes.write_plan(path, record_outcomes(header, outcomes))
     empty = {m.source for m in manifests if m.complete and not m.documents} | set(removed)
-    try:
-        check_guards(
-            tallies,
-            settings.limits,
-            allowed=request.allow_deletes,
-            empty=empty,
-            strangers=strangers,
-            retyped=scope.retyped,
-        )
-    except GuardError as refusal:
-        return PlanResult(plan, refusal, tuple(notes))
-    return PlanResult(plan, None, tuple(notes))
+    guards = partial(
+        check_guards,
+        tallies,
+        settings.limits,
+        allowed=request.allow_deletes,
+        empty=empty,
+        strangers=strangers,
+        retyped=scope.retyped,
+    )
+    refusal = find_refusal(guards, partial(check_policies, outcomes))
+    return PlanResult(plan, refusal, tuple(notes), estimate, outcomes)
 
 
 def read_known(settings: Settings) -> Known:
@@ -234,6 +268,7 @@ def read_known(settings: Settings) -> Known:
             sources={source.name: source for source in state.sources()},
             intents=tuple(state.intents()),
             reusable=reusable | {settings.pipeline.fingerprint},
+            pace=state.pace(settings.pipeline.fingerprint),
         )
 
 
@@ -246,7 +281,7 @@ def _with_drift(settings: Settings, known: Known, progress: Progress) -> Known:
         return known
     with state:
         drift = look_for_drift(settings, state, progress=progress).intents()
-    interrupted = {(i.source, i.document_id): i for i in known.intents if i.reason == "interrupted"}
+    interrupted = {(i.source, i.document_id): i for i in known.intents if i.reason != "drift"}
     found = {(i.source, i.document_id): i for i in drift} | interrupted
     return replace(known, intents=tuple(found[key] for key in sorted(found)))
 
@@ -269,6 +304,7 @@ def check_embedded_marker(settings: Settings, header: StateHeader | None, docume
 
 def _selected(settings: Settings, request: PlanRequest, known: Known) -> list[str]:
     named = sorted(settings.config.sources)
+    chosen = request.selection.sources if request.selection else None
     for name in request.sources or ():
         if name not in named:
             raise ConfigError(f"the config has no source {name}", remedy=f"It has: {', '.join(named)}.")
@@ -277,7 +313,32 @@ def _selected(settings: Settings, request: PlanRequest, known: Known) -> list[st
             raise ConfigError(
                 f"--allow-deletes {name}: there is no such source", remedy=f"There is: {', '.join(named)}."
             )
-    return sorted(set(request.sources)) if request.sources else named
+    selected = sorted(set(request.sources)) if request.sources else named
+    for name in sorted((chosen or frozenset()) & set(named)):
+        if name not in selected:
+            raise ConfigError(
+                f"--target names a document of {name}, and --source leaves {name} out",
+                remedy=f"Add --source {name}, or leave --source out.",
+            )
+    return [name for name in selected if chosen is None or name in chosen]
+
+
+def _check_allowed(settings: Settings, request: PlanRequest) -> None:
+    """Refuses an `--allow` that lets nothing pass, before anything is read."""
+    policies = settings.config.policies
+    for name in request.allow:
+        if name not in policies:
+            near = get_close_matches(name, policies, 1)
+            known = f"It has: {', '.join(policies)}." if policies else "It has none."
+            raise ConfigError(
+                f"--allow {name}: the config has no such policy",
+                remedy=f"Did you mean {near[0]}?" if near else known,
+            )
+        if (effect := policies[name].effect) != "require_allow":
+            raise ConfigError(
+                f"--allow {name}: the effect of this policy is {effect}, which no option lets pass",
+                remedy=f"Leave --allow {name} out; with policies.{name}.effect: require_allow it would be needed.",
+            )
 
 
 def _take_snapshots(
@@ -294,7 +355,7 @@ def _take_snapshots(
     manifests, strangers, notes = [], set(), []
     chunking = settings.chunking()
     for name in names:
-        with progress.phase(f"snapshot {name}", None) as phase, _naming_others(name, names):
+        with progress.phase(f"snapshot {name}", None) as phase, _saying_what_is_left(name, names):
             source, reader = settings.open_source(name), settings.reader(name)
             listing = None if request.since is None else partial(list_since, source, request.since)
             record = known.sources.get(name)
@@ -314,22 +375,23 @@ def _take_snapshots(
 
 
 @contextlib.contextmanager
-def _naming_others(name: str, names: Sequence[str]) -> Iterator[None]:
-    """Where a source cannot be listed, the error says how the others are planned without it."""
+def _saying_what_is_left(name: str, names: Sequence[str]) -> Iterator[None]:
+    """Where a source cannot be listed, the error says that all is as it was, and how to plan the others."""
     try:
         yield
     except SourceError as error:
+        error.remedy = f"{error.remedy} {_NOTHING}".lstrip()
         others = [f"--source {other}" for other in names if other != name]
         if others:
             known = " ".join(others) if len(others) <= OTHERS_NAMED else "--source NAME"
-            error.remedy = f"{error.remedy} The others can be planned without it: {known}.".lstrip()
+            error.remedy += f" The others can be planned without it: {known}."
         raise
 
 
 @contextlib.contextmanager
 def _holding(settings: Settings, source: str | None) -> Iterator[Callable[[str], bool]]:
     """Whether the state holds a document of a source; of none where there is no such source."""
-    state = settings.read_state() if source is not None else None
+    state = settings.read_state(is_fresh=True) if source is not None else None
     if state is None or source is None:
         yield lambda _: False
         return
@@ -346,6 +408,8 @@ def _removed(settings: Settings, request: PlanRequest, known: Known) -> list[str
     if request.sources is not None:
         return []
     named = {*known.sources, *(intent.source for intent in known.intents)}
+    if request.selection and (chosen := request.selection.sources) is not None:
+        named &= chosen
     return sorted(
         name
         for name in (named if request.destroy else named - set(settings.config.sources))
@@ -432,6 +496,9 @@ def _header(
         summary=summary,
         warnings=tuple(_warnings(request, manifests)),
         allowed_deletes=tuple(sorted(set(request.allow_deletes))),
+        allowed_policies=tuple(sorted(set(request.allow))),
+        selection=request.selection,
+        since=str(request.since) if request.since else "",
     )
 
 

@@ -165,7 +165,7 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 
 def _observation(item: list[Any]) -> Observation:
-    document_id, skip, detail, content, metadata, revision, size, chunks, title = item
+    document_id, skip, detail, content, metadata, revision, size, chunks, title, keys = item
     return Observation(
         document_id,
         skip,
@@ -176,4 +176,5 @@ def _observation(item: list[Any]) -> Observation:
         size,
         None if chunks is None else bytes.fromhex(chunks),
         title,
+        keys,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from qloader.counting import counted
 from qloader.errors import ForeignIndexError, StateError
 from qloader.refreshing.rebuild import read_documents
 from qloader.render.progress import NoProgress, Progress
 from qloader.state.records import StateIdentity
+from qloader.state.store import StateStore
 from qloader.workspace.settings import Settings
 
 
@@ -36,7 +39,10 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
         LockedError: Another writer holds the state.
         IndexUnavailableError: The index cannot be read.
     """
-    with contextlib.closing(settings.open_index(is_patient=True)) as index:
+    with contextlib.ExitStack() as stack:
+        # Before the index is looked at: whoever writes the state may hold that too, and it is the state that tells who.
+        state = stack.enter_context(_locked(settings)) if settings.has_state() else None
+        index = stack.enter_context(contextlib.closing(settings.open_index(is_patient=True)))
         info = index.describe()
         if info is None or info.lineage is None:
             what = "there is no collection" if info is None else "qloader did not make the collection"
@@ -45,34 +51,42 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
                 f"{what} {where}, so that no state can be rebuilt from it",
                 remedy="Check index.path, index.url and index.collection.",
             )
-        with settings.write_state(create=True) as state:
-            state.lock()
-            header = state.header()
-            documents = sum(source.documents for source in state.sources())
-            if header is not None and documents and header.lineage != info.lineage:
-                raise StateError(
-                    f"the state {settings.state} is {header.lineage} and holds {documents:,} documents; the collection "
-                    f"{settings.collection} belongs to {info.lineage}",
-                    remedy="Move the state file away first if it is really not needed, then rebuild.",
-                )
-            backup = None if header is None else str(state.backup(permissions=settings.config.state.permissions))
-            pipeline = settings.pipeline
-            identity = StateIdentity(
-                name=settings.config.name,
-                lineage=info.lineage,
-                collection=settings.collection,
-                location=settings.config.index.location,
-                pipeline=info.pipeline or pipeline.fingerprint,
-                settings={
-                    pipeline.fingerprint: {
-                        "chunking": dict(pipeline.chunking),
-                        "embedding": dict(pipeline.embedding),
-                    }
-                },
+        if state is None:  # made no sooner: what cannot be rebuilt leaves no state behind
+            state = stack.enter_context(_locked(settings))
+        header = state.header()
+        documents = sum(source.documents for source in state.sources())
+        if header is not None and documents and header.lineage != info.lineage:
+            raise StateError(
+                f"the state {settings.state} is {header.lineage} and holds {counted(documents, 'document')}; "
+                f"the collection {settings.collection} belongs to {info.lineage}",
+                remedy="Move the state file away first if it is really not needed, then rebuild.",
             )
-            with (
-                (progress or NoProgress()).phase("rebuild", info.points) as phase,
-                read_documents(index, info.lineage, advance=phase.advance) as found,
-            ):
-                count = state.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
+        backup = None if header is None else str(state.backup(permissions=settings.config.state.permissions))
+        pipeline = settings.pipeline
+        identity = StateIdentity(
+            name=settings.config.name,
+            lineage=info.lineage,
+            collection=settings.collection,
+            location=settings.config.index.location,
+            pipeline=info.pipeline or pipeline.fingerprint,
+            settings={
+                pipeline.fingerprint: {
+                    "chunking": dict(pipeline.chunking),
+                    "embedding": dict(pipeline.embedding),
+                }
+            },
+        )
+        with (
+            (progress or NoProgress()).phase("rebuild", info.points) as phase,
+            read_documents(index, info.lineage, advance=phase.advance) as found,
+        ):
+            count = state.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
     return Rebuilt(info.lineage, count, backup)
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings) -> Iterator[StateStore]:
+    """The state, opened or made, with this process as its one writer."""
+    with settings.write_state(create=True) as state:
+        state.lock()
+        yield state

@@ -26,7 +26,7 @@ def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None
         ForeignIndexError: The collection is another state's, or gone.
         IndexUnavailableError: The index cannot be read.
     """
-    if not settings.state.exists():
+    if not settings.has_state():
         raise _nothing_applied()
     with settings.write_state(create=False) as state:
         state.lock()

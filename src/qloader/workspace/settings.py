@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qloader.chunking.settings import chunking_settings
 from qloader.config.load import cache_path, state_path
 from qloader.config.models import Config
 from qloader.documents.hashing import fingerprint
 from qloader.embedding.settings import bm25_settings
+from qloader.planning.estimates import Prices
 from qloader.planning.guards import Limits
 from qloader.planning.plan import Pipeline
 
@@ -22,9 +23,29 @@ if TYPE_CHECKING:
     from qloader.index.protocol import Guard, Index
     from qloader.manifest.observing import Read
     from qloader.manifest.snapshot import Chunking
+    from qloader.planning.policies import Policy
     from qloader.retrying import RetryPolicy
     from qloader.sources.protocol import Source
+    from qloader.state.records import Lease
+    from qloader.state.remote.copy import WorkingCopy
+    from qloader.state.remote.session import RemoteStateStore
     from qloader.state.store import StateStore
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Says no sentence twice: a command may look at the state several times."""
+    told: set[str] = set()
+
+    def say(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            tell(sentence)
+
+    return say
+
+
+def _tell_nobody(_: str) -> None:
+    """For programs that want results alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +54,21 @@ class Settings:
 
     Attributes:
         config: The config as loaded.
-        state: Where the state is.
+        state: Where the state is; with `state.url`, this machine's copy of it.
         cache: Where the cache is.
         pipeline: Chunking and embedding settings with their fingerprint.
+        tell: Says a sentence to whoever runs this, which no result holds.
     """
 
     config: Config
     state: Path
     cache: Path
     pipeline: Pipeline
+    tell: Callable[[str], None] = _tell_nobody
+    _copies: list[WorkingCopy] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, config: Config) -> Settings:
+    def of(cls, config: Config, *, tell: Callable[[str], None] = _tell_nobody) -> Settings:
         """Works out what a config means."""
         chunking = chunking_settings(config.chunking.max_chars, config.chunking.overlap_chars)
         embedding = bm25_settings(
@@ -58,6 +82,7 @@ class Settings:
             state=state_path(config),
             cache=cache_path(config),
             pipeline=Pipeline(fingerprint({"chunking": chunking, "embedding": embedding}), chunking, embedding),
+            tell=tell,
         )
 
     @property
@@ -77,6 +102,39 @@ class Settings:
         guards = self.config.guards
         return Limits(guards.max_delete_percent, guards.max_update_percent, guards.prevent_destroy)
 
+    def policies(self) -> tuple[Policy, ...]:
+        """The config's policies, those of other packages loaded.
+
+        Raises:
+            ConfigError: One of these cannot be loaded.
+        """
+        from qloader.config.extensions import load_policy
+        from qloader.planning.policies import Policy
+
+        return tuple(
+            Policy(
+                name=name,
+                effect=policy.effect,
+                sources=frozenset(policy.sources),
+                max_deletes=policy.max_deletes,
+                max_updates=policy.max_updates,
+                max_embeds=policy.max_embeds,
+                max_cost=policy.max_cost,
+                max_document_size=policy.max_document_size,
+                forbidden_paths=policy.forbidden_paths,
+                required_metadata=policy.required_metadata,
+                custom=None if policy.custom is None else load_policy(policy.custom),
+                options=policy.options,
+            )
+            for name, policy in self.config.policies.items()
+        )
+
+    @property
+    def prices(self) -> Prices:
+        """What embedding costs."""
+        prices = self.config.prices
+        return Prices(prices.currency, prices.per_million_tokens)
+
     @property
     def here(self) -> Here:
         """What a plan and a state must agree with."""
@@ -84,25 +142,69 @@ class Settings:
 
         return Here(self.config.name, self.collection, self.config.index.location, self.pipeline.fingerprint)
 
-    def read_state(self) -> StateStore | None:
+    def working_copy(self) -> WorkingCopy | None:
+        """This machine's copy of a remote state; None where the state is a file of this machine."""
+        config = self.config.state
+        if config.url is None:
+            return None
+        if self._copies:  # with its connections to the store
+            return self._copies[0]
+        from qloader.config.locations import local_state_path
+        from qloader.state.remote.copy import WorkingCopy
+        from qloader.state.remote.store import open_store
+
+        copy = WorkingCopy(
+            path=self.state,
+            store=open_store(config.url, config.options.given(), config.options.secrets()),
+            former=local_state_path(self.config),
+            permissions=config.permissions,
+            tell=_once(self.tell),
+        )
+        self._copies.append(copy)
+        return copy
+
+    def read_state(self, *, is_fresh: bool = False) -> StateStore | None:
         """Opens the state for reading; None where there is none yet.
 
         One that an older qloader wrote is brought up to date first, where `state.migrations.auto_migrate` says so:
-        its content stays the same.
+        its content stays the same. Of a remote one this machine's copy is opened, once the store has said that it is
+        the newest.
+
+        Args:
+            is_fresh: The store was asked in this very command already.
 
         Raises:
-            StateError: It cannot be read, or is older and must not be migrated.
+            StateError: It cannot be read, or is older and must not be migrated, or its store cannot be reached.
         """
         from qloader.errors import StateOutdatedError
         from qloader.state.store import StateStore
 
+        if not is_fresh and (copy := self.working_copy()) is not None:
+            copy.sync()
         try:
             return StateStore.read(self.state)
         except StateOutdatedError:
             if not self.config.state.migrations.auto_migrate:
                 raise
-        self.write_state().close()
+        StateStore.write(self.state, **self._options()).close()
         return StateStore.read(self.state)
+
+    def has_state(self) -> bool:
+        """Whether there is a state, which need not hold anything."""
+        copy = self.working_copy()
+        if copy is not None:
+            copy.sync()
+        return self.state.exists()
+
+    def find_writer(self, state: StateStore) -> Lease | None:
+        """Who is writing the state and alive, on this machine or, where it is remote, on any."""
+        copy = None if state.writer() else self.working_copy()
+        if copy is None:
+            return state.writer()
+        from qloader.state.lock import now_ms
+        from qloader.state.remote.lock import find_holder
+
+        return find_holder(copy.store, now_ms())
 
     def write_state(self, *, create: bool | None = None, migrate: bool | None = None) -> StateStore:
         """Opens the state for writing, created and migrated as the config says.
@@ -116,14 +218,39 @@ class Settings:
         """
         from qloader.state.store import StateStore
 
+        copy = self.working_copy()
+        if copy is None:
+            return StateStore.write(self.state, **self._options(create, migrate))
+        return self.write_remote_state(copy, create=create, migrate=migrate)
+
+    def write_remote_state(
+        self, copy: WorkingCopy, *, create: bool | None = None, migrate: bool | None = None, replaces: bool = False
+    ) -> RemoteStateStore:
+        """Opens a remote state for writing.
+
+        Args:
+            copy: What `working_copy` said.
+            create: As for `write_state`.
+            migrate: As for `write_state`.
+            replaces: Whether a whole other state is put in its place, so that one that is gone is no error.
+
+        Raises:
+            StateError: It cannot be opened, created or migrated, or its store cannot be reached.
+        """
+        from qloader.state.remote.session import RemoteStateStore
+
+        versions = self.config.state.versions
+        return RemoteStateStore.open(copy, versions=versions, replaces=replaces, **self._options(create, migrate))
+
+    def _options(self, create: bool | None = None, migrate: bool | None = None) -> dict[str, Any]:
+        """What the config says of opening a state for writing."""
         config = self.config.state
-        return StateStore.write(
-            self.state,
-            create=config.create_if_missing if create is None else create,
-            permissions=config.permissions,
-            auto_migrate=config.migrations.auto_migrate if migrate is None else migrate,
-            backup_before_migrate=config.migrations.backup_before_migrate,
-        )
+        return {
+            "create": config.create_if_missing if create is None else create,
+            "permissions": config.permissions,
+            "auto_migrate": config.migrations.auto_migrate if migrate is None else migrate,
+            "backup_before_migrate": config.migrations.backup_before_migrate,
+        }
 
     def open_source(self, name: str, *, dates: bool = False) -> Source:
         """Opens a source of the config.

@@ -25,6 +25,10 @@ class Since:
     moment: datetime | None = None
     commit: str | None = None
 
+    def __str__(self) -> str:
+        """As it can be written after `--since` again, at any time and in any zone."""
+        return self.moment.isoformat() if self.moment is not None else self.commit or ""
+
 
 def parse_since(text: str, now: datetime | None = None) -> Since:
     """Reads `24h`, `7d`, `2w`, `2026-11-01`, `2026-11-01T10:00+02:00`, or takes the text for a commit.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from qloader.applying.preconditions import check_index, check_state
+from qloader.counting import counted
 from qloader.errors import QloaderError
 from qloader.sources.protocol import Checks
 from qloader.workspace.planning import check_embedded_marker
@@ -21,7 +22,14 @@ MOST_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at; `remedy` is empty where all is well."""
+    """One thing looked at.
+
+    Attributes:
+        what: `config`, `source` and its name, `state` or `index`.
+        ok: Whether it can be used.
+        message: What there is, or why not; it does not say the name again.
+        remedy: What to do; empty where all is well.
+    """
 
     what: str
     ok: bool
@@ -32,7 +40,9 @@ class Check:
 def validate_workspace(settings: Settings) -> list[Check]:
     """Looks at the config's sources, state and index, in that order; one failure does not hide the next."""
     looks = [
-        partial(_try, f"source {name}", partial(_look_at_source, settings, name))
+        partial(
+            _try, f"source {name}", partial(_look_at_source, settings, name), f"Source {name}: ", f"sources.{name}: "
+        )
         for name in sorted(settings.config.sources)
     ]
     return [
@@ -71,11 +81,14 @@ def _side_by_side(looks: Sequence[Callable[[], Check]]) -> list[Check]:
     return [found[number] for number in range(len(looks))]
 
 
-def _try(what: str, look: Callable[[], str]) -> Check:
+def _try(what: str, look: Callable[[], str], *names: str) -> Check:
+    """Looks; `names` is how an error may begin that says again what was looked at."""
     try:
         return Check(what, True, look())
     except QloaderError as error:
-        return Check(what, False, str(error), error.remedy)
+        said = str(error)
+        name = next((name for name in names if said.startswith(name)), "")
+        return Check(what, False, said.removeprefix(name), error.remedy)
 
 
 def _look_at_source(settings: Settings, name: str) -> str:
@@ -84,7 +97,7 @@ def _look_at_source(settings: Settings, name: str) -> str:
         return source.check()
     listing = source.list()
     count = sum(1 for _ in listing.items)
-    text = f"{source.type}, {count:,} document{'' if count == 1 else 's'}"
+    text = f"{source.type}, {counted(count, 'document')}"
     if listing.revision:
         text += f" at {listing.revision[:12]}"
     if listing.skipped:
@@ -101,7 +114,9 @@ def _read_state(settings: Settings) -> str:
     with state:
         header = state.header()
         documents = sum(source.documents for source in state.sources())
-    return f"serial {header.serial}, {documents:,} documents" if header else "none yet; the first apply makes it"
+    return (
+        f"serial {header.serial}, {counted(documents, 'document')}" if header else "none yet; the first apply makes it"
+    )
 
 
 def _look_at_index(settings: Settings) -> str:
@@ -117,4 +132,6 @@ def _look_at_index(settings: Settings) -> str:
     with contextlib.closing(settings.open_index()) as index:
         info = index.describe()
     check_index(info, header, documents=documents, collection=settings.collection)
-    return f"server, collection {settings.collection}: " + (f"{info.points:,} points" if info else "not created yet")
+    return f"server, collection {settings.collection}: " + (
+        counted(info.points, "point") if info else "not created yet"
+    )

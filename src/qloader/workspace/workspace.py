@@ -6,26 +6,29 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from qloader.config.load import load_config
-from qloader.errors import QloaderError, StateError
+from qloader.errors import QloaderError, StalePlanError, StateError
 from qloader.planning.plan import Plan
 from qloader.planning.planfile import FilePlan, read_plan
 from qloader.render.progress import Watcher, as_progress
 from qloader.state.records import DocumentRecord, Lease, RunDetails, RunFailure, RunRecord, SourceRecord, StateHeader
+from qloader.state.store import StateStore
 from qloader.workspace.planning import PlanRequest, PlanResult, check_embedded_marker, make_plan
 from qloader.workspace.settings import Settings
 
 if TYPE_CHECKING:
+    from qloader.applying.events import Listener
     from qloader.applying.result import ApplyResult
     from qloader.index.protocol import Hit
     from qloader.refreshing.drift import Drift
     from qloader.workspace.rebuilding import Rebuilt
     from qloader.workspace.showing import ChangedTexts
+    from qloader.workspace.verifying import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +84,24 @@ class Workspace:
         self._lease: Lease | None = None
 
     @classmethod
-    def open(cls, config: str | Path | None = None, *, env: Mapping[str, str] | None = None) -> Self:
+    def open(
+        cls,
+        config: str | Path | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Self:
         """Loads a config.
 
         Args:
             config: The file; None looks at $QLOADER_CONFIG, then ./qloader.yaml.
             env: The environment for `${VAR}`; the process's own where None.
+            tell: Says a sentence to whoever runs this, which no result holds.
 
         Raises:
             ConfigError: The config is missing or wrong.
         """
-        return cls(Settings.of(load_config(Path(config) if config is not None else None, env=env)))
+        return cls(Settings.of(load_config(Path(config) if config is not None else None, env=env), tell=tell))
 
     @property
     def name(self) -> str:
@@ -142,6 +152,22 @@ class Workspace:
         """
         return read_plan(Path(path))
 
+    def verify(self, plan: Plan | str | Path, *, progress: Watcher | None = None) -> Verification:
+        """Plans again, as a plan was asked for, and says whether it is still what would be planned.
+
+        Args:
+            plan: A plan, or its file.
+            progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
+
+        Raises:
+            QloaderError: See `workspace.verifying.verify_plan`.
+        """
+        from qloader.workspace.verifying import verify_plan
+
+        if isinstance(plan, str | Path):
+            plan = self.read_plan(plan)
+        return verify_plan(self.settings, plan, progress=as_progress(progress))
+
     @contextlib.contextmanager
     def texts(self, plan: Plan) -> Iterator[ChangedTexts]:
         """The texts that a plan changes, old and new, as long as the `with` block lasts.
@@ -160,6 +186,8 @@ class Workspace:
         *,
         progress: Watcher | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        listener: Listener | None = None,
+        at_present: bool = False,
     ) -> ApplyResult:
         """Makes the index match, exactly as the plan says.
 
@@ -167,11 +195,15 @@ class Workspace:
             plan: What `plan()` or `read_plan()` returned, or a plan file.
             progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
             should_stop: Asked at each batch edge; True stops there with `InterruptedRunError`.
+            listener: Told of each document and each batch as an event of `applying.events`.
+            at_present: Read documents as their sources are now, not at the planned revision, which a merge may have
+                replaced by another with the same documents. Each still has to be as planned.
 
         Raises:
             GuardError: A guard refuses the plan.
             QloaderError: See `workspace.applying.apply_plan`.
         """
+        from qloader.applying.events import tell_nobody
         from qloader.workspace.applying import apply_plan
 
         if isinstance(plan, PlanResult):
@@ -181,8 +213,28 @@ class Workspace:
         elif isinstance(plan, str | Path):
             plan = self.read_plan(plan)
         return apply_plan(
-            self.settings, plan, progress=as_progress(progress), should_stop=should_stop, lease=self._lease
+            self.settings,
+            plan,
+            progress=as_progress(progress),
+            should_stop=should_stop,
+            lease=self._lease,
+            listener=listener or tell_nobody,
+            at_present=at_present,
         )
+
+    def has_begun(self, plan: Plan) -> bool:
+        """Whether the last thing that happened to the state is an apply of this plan, ended or not.
+
+        Such a plan no longer is what would be planned, and can be applied all the same.
+        """
+        from qloader.applying.preconditions import find_resumable
+
+        state = self.settings.read_state()
+        if state is None:
+            return False
+        with state, contextlib.suppress(StalePlanError):
+            return find_resumable(plan.header, state.header(), state) is not None
+        return False
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -223,7 +275,7 @@ class Workspace:
         from qloader.applying.preconditions import check_index
         from qloader.index.protocol import SPARSE_VECTOR
 
-        status = self.status()
+        status = self._read_status(StateStore.writer)
         header = status.header
         if header is None:
             raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
@@ -240,11 +292,14 @@ class Workspace:
 
     def status(self) -> Status:
         """What is applied, from the state alone."""
+        return self._read_status(self.settings.find_writer)
+
+    def _read_status(self, find_writer: Callable[[StateStore], Lease | None]) -> Status:
         state = self.settings.read_state()
         if state is None:
             return Status(self.name, None, (), None, 0)
         with state:
-            lease = state.writer()
+            lease = find_writer(state)
             return Status(
                 name=self.name,
                 header=state.header(),
@@ -261,9 +316,21 @@ class Workspace:
             return []
         with state:
             runs = state.runs(limit)
-            if state.writer() is None:
+            if self.settings.find_writer(state) is None:
                 runs = [replace(r, status="failed", error="interrupted") if r.status == "running" else r for r in runs]
             return runs
+
+    def saved_plans(self, runs: Iterable[RunRecord], folder: str | Path | None = None) -> dict[str, Path]:
+        """The plan files of runs, by digest, as far as they were saved in a folder.
+
+        Args:
+            runs: Whose plans are looked for.
+            folder: Where; `plans` beside the config where None.
+        """
+        from qloader.workspace.saving import FOLDER, find_saved
+
+        where = self.settings.config.base / FOLDER if folder is None else Path(folder)
+        return find_saved(where, {run.plan for run in runs})
 
     def run(self, run_id: int) -> RunDetails:
         """What one run did.
@@ -355,7 +422,7 @@ class Workspace:
             StateError: The state has no such document; nothing is removed then.
             LockedError: Another writer holds the state.
         """
-        if not self.settings.state.exists():
+        if not self.settings.has_state():
             raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
         with self.settings.write_state(create=False) as state:
             state.lock()
@@ -379,12 +446,40 @@ class Workspace:
         """
         from qloader.state.database import read_version
 
+        if self.settings.working_copy() is not None:
+            from qloader.workspace.sharing import migrate_remote
+
+            return migrate_remote(self.settings)
         before = read_version(self.settings.state)
         self.settings.write_state(create=False, migrate=True).close()
         return before, read_version(self.settings.state)
 
+    def move_state(self) -> Path | None:
+        """Moves the state of this machine to `state.url`: see `workspace.sharing.move_state`."""
+        from qloader.workspace.sharing import move_state
+
+        return move_state(self.settings)
+
+    def pull_state(self, target: str | Path) -> Path:
+        """Writes the remote state to a file: see `workspace.sharing.pull_state`."""
+        from qloader.workspace.sharing import pull_state
+
+        return pull_state(self.settings, Path(target))
+
+    def push_state(self, file: str | Path, *, force: bool = False) -> StateHeader:
+        """Puts the state of a file in the place of the remote one: see `workspace.sharing.push_state`."""
+        from qloader.workspace.sharing import push_state
+
+        return push_state(self.settings, Path(file), force=force)
+
     def unlock(self, lease_id: str) -> bool:
         """Removes the lease of a writer that is certainly dead; False where it has another id."""
+        copy = self.settings.working_copy()
+        if copy is not None:
+            from qloader.state.remote.lock import unlock
+
+            if unlock(copy.store, lease_id):
+                return True
         if not self.settings.state.exists():
             return False
         with self.settings.write_state(create=False) as state:

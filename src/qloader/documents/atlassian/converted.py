@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+CONVERSION = 1
+"""The version of all conversions of this package: raised where one of them gives another text for the same input.
+
+It is part of what the sources of Atlassian's sites say of how they read, so that a change reads everything again.
+"""
+
 
 def _no_page(title: str, space: str | None) -> str | None:
     return None

@@ -214,18 +214,3 @@ def is_missing(error: SourceError) -> bool:
 def is_refused(error: SourceError) -> bool:
     """Whether the server does not want the request as it is."""
     return isinstance(error, RefusedRequestError)
-
-
-def messages(error: SourceError) -> str:
-    """What an Atlassian server says of why it refuses a query, in one line; empty where it says nothing."""
-    answer = getattr(error, "answer", None)
-    if answer is None:
-        return ""
-    import orjson
-
-    try:
-        said = orjson.loads(answer.body)
-        found = said.get("errorMessages") or [said.get("message") or ""]
-        return " ".join(str(one) for one in found)[:300]
-    except (orjson.JSONDecodeError, AttributeError):
-        return ""

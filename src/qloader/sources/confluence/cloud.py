@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from qloader.errors import SourceError
+from qloader.sources.atlassian.answers import text_of
 from qloader.sources.atlassian.moments import utc_text
 from qloader.sources.atlassian.site import Site, is_missing
 from qloader.sources.confluence.content import Content, File, Row, Space, labels_of, miss, stored_text
@@ -30,6 +31,7 @@ class CloudEdition:
         self._settings = settings
         self._tree = Tree(self._load_nodes)
         self._space_keys: dict[str, str] = {}
+        self._wanted_labels = {label.lower() for label in (*settings.labels, *settings.exclude_labels)}
 
     def identity(self) -> str:
         """The cloud id."""
@@ -43,7 +45,7 @@ class CloudEdition:
             spaces = self._find_spaces(keys=keys)
         else:
             roots = self._bulk(self._settings.roots, "page", body=False)
-            spaces = self._find_spaces(ids=sorted({str(page["spaceId"]) for page in roots})) if roots else []
+            spaces = self._find_spaces(ids=sorted({text_of(page["spaceId"]) for page in roots})) if roots else []
         found = {space.key for space in spaces}
         for key in keys:
             if key not in found:
@@ -62,9 +64,10 @@ class CloudEdition:
         listed: dict[str, tuple[str, int, str, Node]] = {}
         failure: SourceError | None = None
         try:
-            for page in self._site.results(f"{_V2}/spaces/{space.id}/{_PLACES[kind]}", params):
-                node = _node(page)
-                listed[str(page["id"])] = (page["title"], int(page["version"]["number"]), page["status"], node)
+            with self._site.understanding(f"the list of {space.key}"):
+                for page in self._site.results(f"{_V2}/spaces/{space.id}/{_PLACES[kind]}", params):
+                    node = _node(page)
+                    listed[text_of(page["id"])] = (page["title"], int(page["version"]["number"]), page["status"], node)
         except SourceError as error:
             failure = error  # what was listed until then is worth having
         self._tree.learn({one: facts[3] for one, facts in listed.items()})
@@ -85,11 +88,17 @@ class CloudEdition:
         above = self._above(pages)
         labels: dict[str, dict[str, tuple[str, ...]] | None] = {}
         for page in pages:
-            one, space = str(page["id"]), Space(spaces.get(str(page["spaceId"]), ""), str(page["spaceId"]))
+            one, space = text_of(page["id"]), Space(spaces.get(text_of(page["spaceId"]), ""), text_of(page["spaceId"]))
             if space.id not in labels:
                 labels[space.id] = self._labels(space, kind)
             known = labels[space.id]
             yield _row(page, kind, space.key, above[one], None if known is None else known.get(one, ()))
+
+    def as_listed(self, row: Row) -> Row:
+        """The row with the labels that the settings ask about; None where they ask about none."""
+        if not self._asks_for_labels:
+            return row._replace(labels=None)
+        return row._replace(labels=tuple(name for name in row.labels or () if self._asks_for(name)))
 
     def contents(self, ids: Sequence[str], kind: Kind) -> dict[str, Content]:
         """Bodies, labels and authors of many pages."""
@@ -104,11 +113,11 @@ class CloudEdition:
 
         list(self._site.map(ask, ("bodies", "labels")))
         spaces, above = self._keys_of(pages), self._above(pages)
-        names = self.user_names(sorted({str(page["authorId"]) for page in pages if page.get("authorId")}))
+        names = self.user_names(sorted({text_of(page["authorId"]) for page in pages if page.get("authorId")}))
         found = {}
         for page in pages:
-            one = str(page["id"])
-            space = spaces.get(str(page["spaceId"]), "")
+            one = text_of(page["id"])
+            space = spaces.get(text_of(page["spaceId"]), "")
             text = stored_text(page)
             found[one] = Content(
                 row=_row(page, kind, space, above[one], labels.get(one, ())),
@@ -156,18 +165,20 @@ class CloudEdition:
                 if self._site.hides(error):
                     continue
                 raise
-            found |= {str(user["accountId"]): user.get("displayName") or "" for user in answer.get("results", ())}
+            found |= {text_of(user["accountId"]): user.get("displayName") or "" for user in answer.get("results", ())}
         return {one: name for one, name in found.items() if name}
 
     def _find_spaces(self, *, keys: Sequence[str] = (), ids: Sequence[str] = ()) -> list[Space]:
         params = [("limit", _PAGE), *(("keys", key) for key in keys), *(("ids", one) for one in ids)]
-        spaces = [Space(str(space["key"]), str(space["id"])) for space in self._site.results(f"{_V2}/spaces", params)]
+        spaces = [
+            Space(text_of(space["key"]), text_of(space["id"])) for space in self._site.results(f"{_V2}/spaces", params)
+        ]
         self._space_keys.update({space.id: space.key for space in spaces})
         return sorted(spaces)
 
     def _keys_of(self, pages: Sequence[dict[str, Any]]) -> dict[str, str]:
         """The keys of the pages' spaces, by id."""
-        unknown = sorted({str(page["spaceId"]) for page in pages} - self._space_keys.keys())
+        unknown = sorted({text_of(page["spaceId"]) for page in pages} - self._space_keys.keys())
         if unknown:
             self._find_spaces(ids=unknown)
         return self._space_keys
@@ -182,14 +193,14 @@ class CloudEdition:
         return found
 
     def _above(self, pages: Sequence[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
-        nodes = {str(page["id"]): _node(page) for page in pages}
+        nodes = {text_of(page["id"]): _node(page) for page in pages}
         self._tree.learn(nodes)
         self._tree.complete(nodes)
         return {one: self._tree.above(node) for one, node in nodes.items()}
 
     def _load_nodes(self, ids: Sequence[str], kind: str) -> dict[str, Node]:
         if kind == "page":
-            return {str(page["id"]): _node(page) for page in self._bulk(ids, "page", body=False)}
+            return {text_of(page["id"]): _node(page) for page in self._bulk(ids, "page", body=False)}
         if kind == "folder":
             return {one: node for one in ids if (node := self._folder(one)) is not None}
         return {}  # whiteboards and databases hold pages too, but have no address to ask at
@@ -204,17 +215,22 @@ class CloudEdition:
 
     def _labels(self, space: Space, kind: Kind) -> dict[str, tuple[str, ...]] | None:
         """The labels in a space that the settings ask about, by page; None where they ask about none."""
-        settings = self._settings
-        if not (settings.labels or settings.exclude_labels or settings.label_changes):
+        if not self._asks_for_labels:
             return None
-        wanted = {label.lower() for label in (*settings.labels, *settings.exclude_labels)}
         found: defaultdict[str, set[str]] = defaultdict(set)
         for label in self._site.results(f"{_V2}/spaces/{space.id}/content/labels", [("limit", _PAGE)]):
-            if settings.label_changes or label["name"].lower() in wanted:
+            if self._asks_for(label["name"]):
                 params = [("space-id", space.id), ("limit", _PAGE)]
                 for page in self._site.results(f"{_V2}/labels/{label['id']}/{_PLACES[kind]}", params):
-                    found[str(page["id"])].add(label["name"])
+                    found[text_of(page["id"])].add(label["name"])
         return {page: tuple(sorted(names)) for page, names in found.items()}
+
+    @property
+    def _asks_for_labels(self) -> bool:
+        return self._settings.label_changes or bool(self._wanted_labels)
+
+    def _asks_for(self, label: str) -> bool:
+        return self._settings.label_changes or label.lower() in self._wanted_labels
 
     def _labels_of(self, ids: Sequence[str], kind: Kind) -> dict[str, tuple[str, ...]]:
         """All labels of many pages. The search gives them at once; it may not know the newest pages yet."""
@@ -223,7 +239,7 @@ class CloudEdition:
         params = [("cql", cql), ("expand", "metadata.labels"), ("limit", _PAGE)]
         try:
             for content in self._site.results("/rest/api/content/search", params):
-                found[str(content["id"])] = labels_of(content) or ()
+                found[text_of(content["id"])] = labels_of(content) or ()
         except SourceError as error:
             if not self._site.hides(error):
                 raise
@@ -247,5 +263,5 @@ def _node(page: dict[str, Any]) -> Node:
 
 def _row(page: dict[str, Any], kind: Kind, space: str, above: tuple[Any, ...], labels: tuple[str, ...] | None) -> Row:
     return Row(
-        str(page["id"]), kind, page["title"], int(page["version"]["number"]), page["status"], space, above, labels
+        text_of(page["id"]), kind, page["title"], int(page["version"]["number"]), page["status"], space, above, labels
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from qloader.documents.hashing import fingerprint
+from qloader.sources.atlassian.answers import text_of
 from qloader.sources.atlassian.moments import utc_text
 from qloader.sources.confluence.settings import Kind
 
@@ -54,6 +55,11 @@ class Row(NamedTuple):
         """A fingerprint of what it is called and where it is, which may change without a new version."""
         return fingerprint([self.title, self.status, self.space, [title for _, title in self.above]])
 
+    @property
+    def details(self) -> str:
+        """A fingerprint of all that may change without a new version and stands in the row."""
+        return fingerprint([self.place, self.labels])
+
     def token(self, comments: str) -> str:
         """The change token: the version, and a hash of what may change without one.
 
@@ -88,10 +94,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A footer comment; `page` is the id of the content that it stands below."""
+    """A footer comment; `page` is the id of the content that it stands below, `version` rises with each edit."""
 
     id: str
     page: str
+    version: int
     author: str | None
     created: str | None
     body: str
@@ -153,6 +160,10 @@ class Edition(Protocol):
         """What a listing would say of these."""
         ...
 
+    def as_listed(self, row: Row) -> Row:
+        """A row of `contents`, which has all labels, with those alone that a listing tells of."""
+        ...
+
     def file(self, page: str, kind: Kind, name: str) -> File | None:
         """An attachment by its name."""
         ...
@@ -182,7 +193,7 @@ def as_file(content: dict[str, Any], page: str) -> File:
     extensions = content.get("extensions", {})
     return File(
         page=page,
-        name=content["title"],
+        name=text_of(content["title"]),
         version=int(content["version"]["number"]),
         media_type=extensions.get("mediaType") or content.get("metadata", {}).get("mediaType") or "",
         size=int(extensions.get("fileSize") or 0),

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from qloader.errors import SourceError
+from qloader.sources.atlassian.answers import text_of
 from qloader.sources.atlassian.moments import utc_text
 from qloader.sources.atlassian.paging import OffsetPage, by_offset
 from qloader.sources.atlassian.site import Site, is_missing, is_refused
@@ -65,6 +66,10 @@ class DataCenterEdition:
     def find_rows(self, ids: Sequence[str], kind: Kind) -> Iterable[Row]:
         """Looks up single pages, as a listing would show them."""
         return [_row(content, kind) for content in self._bulk(ids, kind, _FACTS)]
+
+    def as_listed(self, row: Row) -> Row:
+        """The row as it is: a listing tells of all labels."""
+        return row
 
     def contents(self, ids: Sequence[str], kind: Kind) -> dict[str, Content]:
         """Bodies, labels and authors of many pages."""
@@ -145,7 +150,7 @@ class DataCenterEdition:
         for start in range(0, len(ids), _BODIES):
             some = ids[start : start + _BODIES]
             params = [("cql", f"id in ({','.join(some)})"), ("expand", expand), ("limit", len(some))]
-            found |= {str(one["id"]): one for one in self._site.results("/rest/api/content/search", params)}
+            found |= {text_of(one["id"]): one for one in self._site.results("/rest/api/content/search", params)}
         missing = [one for one in ids if one not in found]
         singles = self._site.map(lambda one: self._one(one, expand), missing)
         every = (*found.values(), *(content for content in singles if content is not None))
@@ -162,7 +167,9 @@ class DataCenterEdition:
 
 
 def _row(content: dict[str, Any], kind: Kind) -> Row:
-    above = tuple(Above(str(one["id"]), one.get("title", "")) for one in content.get("ancestors", ()))
+    above = tuple(Above(text_of(one["id"]), one.get("title", "")) for one in content.get("ancestors", ()))
     version = int(content["version"]["number"])
-    space = content["space"]["key"]
-    return Row(str(content["id"]), kind, content["title"], version, content["status"], space, above, labels_of(content))
+    space = text_of(content["space"]["key"])
+    return Row(
+        text_of(content["id"]), kind, content["title"], version, content["status"], space, above, labels_of(content)
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from qloader.documents.atlassian.converted import Converted, Resolvers
+from qloader.documents.atlassian.converted import CONVERSION, Converted, Resolvers
 from qloader.documents.document import Document, Skipped
 from qloader.documents.markdown import clean_title
 from qloader.documents.normalise import NORMALISATION, normalise_text
@@ -16,8 +16,9 @@ from qloader.documents.reading import too_large
 from qloader.sources.confluence.content import Comment, Content, Edition
 from qloader.sources.confluence.settings import ConfluenceSettings
 
-READER = f"{NORMALISATION}.1 {FILES_READER}"
-"""What reads: part of the selection's fingerprint, so that a change here reads everything again."""
+READER = f"{NORMALISATION}.{CONVERSION}.1 {FILES_READER}"
+"""What reads: part of the selection's fingerprint, so that a change reads everything again. The last number is that of
+the documents that this module makes of the converted texts."""
 
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/x-yaml", "application/yaml")
 _TEXT_SUFFIXES = (".md", ".markdown", ".rst", ".txt", ".html", ".htm", ".csv", ".json", ".yaml", ".yml", ".xml", ".log")

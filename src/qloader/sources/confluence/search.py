@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from qloader.documents.hashing import fingerprint
+from qloader.sources.atlassian.answers import text_of
 from qloader.sources.atlassian.moments import minute_in_zone, utc_text
 from qloader.sources.atlassian.site import Site
 from qloader.sources.confluence.content import Comment, File, as_file
@@ -34,8 +35,9 @@ def comments_in(site: Site, restriction: str) -> dict[str, str]:
     found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for comment in _search(site, f"type = comment and {restriction}", "version,container,extensions.location"):
         if _is_on_a_page(comment):
-            found[str(comment["container"]["id"])].append((str(comment["id"]), int(comment["version"]["number"])))
-    return {page: fingerprint(sorted(comments)) for page, comments in found.items()}
+            page = text_of(comment["container"]["id"])
+            found[page].append((text_of(comment["id"]), int(comment["version"]["number"])))
+    return {page: _print_of(comments) for page, comments in found.items()}
 
 
 def comments_on(site: Site, pages: Sequence[str]) -> dict[str, list[Comment]]:
@@ -45,11 +47,12 @@ def comments_on(site: Site, pages: Sequence[str]) -> dict[str, list[Comment]]:
         expand = "body.storage,history,version,container,extensions.location"
         for comment in _search(site, f"type = comment and {restriction}", expand):
             if _is_on_a_page(comment):
-                page, history = str(comment["container"]["id"]), comment.get("history", {})
+                page, history = text_of(comment["container"]["id"]), comment.get("history", {})
                 found[page].append(
                     Comment(
-                        id=str(comment["id"]),
+                        id=text_of(comment["id"]),
                         page=page,
+                        version=int(comment["version"]["number"]),
                         author=history.get("createdBy", {}).get("displayName"),
                         created=utc_text(history.get("createdDate")),
                         body=comment.get("body", {}).get("storage", {}).get("value", ""),
@@ -58,6 +61,11 @@ def comments_on(site: Site, pages: Sequence[str]) -> dict[str, list[Comment]]:
     for comments in found.values():
         comments.sort(key=lambda comment: (comment.created or "", len(comment.id), comment.id))
     return found
+
+
+def comments_print(comments: Iterable[Comment]) -> str:
+    """What `comments_in` says of a page that has these."""
+    return _print_of((comment.id, comment.version) for comment in comments)
 
 
 def comment_prints(site: Site, pages: Sequence[str]) -> dict[str, str]:
@@ -73,7 +81,7 @@ def files_in(site: Site, restriction: str) -> Iterator[tuple[File, Kind]]:
     for content in _search(site, f"type = attachment and {restriction}", "version,container,metadata,extensions"):
         container = content.get("container", {})
         if container.get("type") in ("page", "blogpost"):
-            yield as_file(content, str(container["id"])), container["type"]
+            yield as_file(content, text_of(container["id"])), container["type"]
 
 
 def changed_since(
@@ -91,6 +99,12 @@ def changed_since(
 def count(site: Site, restriction: str) -> int:
     """How much a query finds."""
     return int(site.get("/rest/api/search", [("cql", restriction), ("limit", 1)]).get("totalSize") or 0)
+
+
+def _print_of(comments: Iterable[tuple[str, int]]) -> str:
+    """A fingerprint of ids and versions; empty where there are none."""
+    known = sorted(comments)
+    return fingerprint(known) if known else ""
 
 
 def _containers(pages: Sequence[str]) -> Iterator[str]:

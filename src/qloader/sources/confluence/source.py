@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from qloader.counting import counted
 from qloader.documents.document import Document, Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.documents.reading import read_document, too_large
 from qloader.errors import SourceError
+from qloader.sources.atlassian.answers import text_of
 from qloader.sources.atlassian.moments import begin_earlier, find_zone
 from qloader.sources.atlassian.site import Site, is_missing
 from qloader.sources.atlassian.source import AtlassianSource, Result, with_first
 from qloader.sources.confluence import search
 from qloader.sources.confluence.cloud import CloudEdition
-from qloader.sources.confluence.content import BLOG, Content, Edition, Row, Space, miss
+from qloader.sources.confluence.content import BLOG, Comment, Content, Edition, Row, Space, miss
 from qloader.sources.confluence.data_center import DataCenterEdition
 from qloader.sources.confluence.reading import READER, Reader, is_text
 from qloader.sources.confluence.settings import ConfluenceSettings, Kind
@@ -28,7 +31,21 @@ _FILE_WEIGHT = 25
 """An attachment costs requests of its own, so that few of them make a batch."""
 
 _WITHOUT_TEXT = "the server answers without its text"
-_OUTDATED = "the server still answers with an older version than it lists, or it was moved meanwhile"
+_OUTDATED = "the server still answers with an older version than it lists, or it was changed meanwhile"
+
+
+class _Listed(NamedTuple):
+    """What a listing said of a page or file, so that nothing else is taken for it.
+
+    Attributes:
+        version: Its version.
+        details: What may change without a new one; empty for a file, of which that is nothing.
+        comments: A fingerprint of its comments; empty where it has none, or none are read.
+    """
+
+    version: int
+    details: str = ""
+    comments: str = ""
 
 
 class ConfluenceSource(AtlassianSource):
@@ -44,7 +61,7 @@ class ConfluenceSource(AtlassianSource):
         )
         self._reader = Reader(settings, self._edition)
         super().__init__(site, settings.url, self._edition, self._reader)
-        self._listed: dict[str, tuple[int, str]] = {}
+        self._listed: dict[str, _Listed] = {}
 
     def selection(self) -> str:
         """A fingerprint of all settings that shape the documents; who asks does not."""
@@ -121,7 +138,7 @@ class ConfluenceSource(AtlassianSource):
                 )
             keys = [space.key for space in spaces]
             pages = search.count(self._site, f"{search.in_spaces(keys)} and type in ({', '.join(self.settings.kinds)})")
-        return f"confluence, {pages:,} page{'' if pages == 1 else 's'} in {', '.join(keys)}, as {account}"
+        return f"confluence, {counted(pages, 'page')} in {', '.join(keys)}, as {account}"
 
     def _items(self, spaces: Sequence[Space], listing: Listing) -> Iterator[Item]:
         any_listed = False
@@ -163,16 +180,16 @@ class ConfluenceSource(AtlassianSource):
         ids: defaultdict[str, set[str]] = defaultdict(set)
         files: set[str] = set()
         for content in changed:
-            its_type, its_id = str(content["type"]), str(content["id"])
+            its_type, its_id = str(content["type"]), text_of(content["id"])
             container = content.get("container")
             if its_type in ("page", "blogpost"):
                 ids[its_type].add(its_id)
             elif isinstance(container, dict) and container.get("type") in ("page", "blogpost"):
                 if its_type == "comment" and self.settings.comments:
-                    ids[container["type"]].add(str(container["id"]))
+                    ids[container["type"]].add(text_of(container["id"]))
                 elif its_type == "attachment" and self.settings.attachments:
-                    files.add(str(container["id"]))
-                    ids[container["type"]].add(str(container["id"]))
+                    files.add(text_of(container["id"]))
+                    ids[container["type"]].add(text_of(container["id"]))
         for kind in self.settings.kinds:
             wanted = sorted(ids[kind], key=int)
             prints = search.comment_prints(self._site, wanted) if self.settings.comments else {}
@@ -195,11 +212,11 @@ class ConfluenceSource(AtlassianSource):
             elif not is_text(file.name, file.media_type):
                 listing.skipped.append(Skipped(document_id, "binary", file.media_type))
             else:
-                self._listed[document_id] = file.version, ""
+                self._listed[document_id] = _Listed(file.version)
                 yield Item(document_id, f"{file.version}-{fingerprint([file.media_type])}")
 
     def _item(self, row: Row, comments: str) -> Item:
-        self._listed[row.document_id] = row.version, row.place
+        self._listed[row.document_id] = _Listed(row.version, row.details, comments)
         return Item(row.document_id, row.token(comments))
 
     def _selects(self, row: Row) -> bool:
@@ -238,6 +255,7 @@ class ConfluenceSource(AtlassianSource):
         comments = {}
         if self.settings.comments and usable:
             comments = search.comments_on(self._site, [content.row.id for content in usable.values()])
+            usable = {one: its for one, its in usable.items() if not self._has_other_comments(its, comments)}
         names = self._reader.names(usable.values(), comments)
         results: list[tuple[str, Result]] = []
         for one in ids:
@@ -255,13 +273,22 @@ class ConfluenceSource(AtlassianSource):
         return results
 
     def _is_outdated(self, content: Content) -> bool:
-        """Whether this may be less than what was listed: an older version, or the same one in another place.
+        """Whether this is not what was listed: an older version, or the same one in another place or with other labels.
 
-        The latter may as well be a newer place; then the next listing says so.
+        The latter may as well be newer. But what is read is kept under the token of what was listed: if all is changed
+        back before the next listing, nothing would say that it was read in between.
         """
-        row = content.row
-        version, place = self._listed.get(row.document_id, (0, ""))
-        return row.version < version or (row.version == version and row.place != place)
+        row, listed = self._edition.as_listed(content.row), self._listed.get(content.row.document_id)
+        if listed is None or row.version > listed.version:
+            return False
+        return row.version < listed.version or row.details != listed.details
+
+    def _has_other_comments(self, content: Content, comments: Mapping[str, Sequence[Comment]]) -> bool:
+        """Whether a page in the version that was listed has other comments now."""
+        row, listed = content.row, self._listed.get(content.row.document_id)
+        if listed is None or row.version > listed.version:
+            return False
+        return listed.comments != search.comments_print(comments.get(row.id, ()))
 
     def _is_in_its_spaces(self, content: Content) -> bool:
         return not self.settings.spaces or content.row.space in self.settings.spaces
@@ -272,7 +299,8 @@ class ConfluenceSource(AtlassianSource):
         file = self._edition.file(page, kind, name) if page.isascii() and page.isdigit() else None
         if file is None:
             return Skipped(document_id, "vanished")
-        if file.version < self._listed.get(document_id, (0, ""))[0]:
+        listed = self._listed.get(document_id)
+        if listed is not None and file.version < listed.version:
             return Skipped(document_id, "unreadable", _OUTDATED)
         data = self._site.download(file.link, self.settings.max_bytes)
         if data is None:

@@ -204,7 +204,7 @@ class HttpClient:
             return orjson.loads(answer.body)
         except orjson.JSONDecodeError:
             # Cut off on the way, most likely: the next one may be whole.
-            raise PassingError("the answer is no JSON, or is cut off", answer=answer) from None
+            raise PassingError("no JSON, or is cut off", answer=answer) from None
 
     def _send(self, request: Request, check: Callable[[Answer], None] = lambda _: None) -> Answer:
         """Sends a request until it gets an answer that will not pass by itself."""
@@ -229,6 +229,8 @@ class HttpClient:
         if answer.status in PASSING:
             retry_after = answer.headers.get("retry-after")
             raise PassingError(f"it answers {answer.status}", retry_after=retry_after, answer=answer)
+        if answer.status == 206:
+            raise PassingError("a part only, though all was asked for (206)", answer=answer)
         check(answer)
         return answer
 

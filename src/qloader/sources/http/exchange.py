@@ -24,6 +24,7 @@ from qloader.sources.http.network import (
     ForbiddenAddressError,
     Transport,
     checked_address,
+    is_over,
     proxy_for,
 )
 from qloader.sources.http.pace import Sleep, pace_of
@@ -176,9 +177,11 @@ class Exchange:
                 remedy="Look at the address in a browser. If such an answer is meant, raise max_bytes.",
             ) from None
         except DeadlineError:
+            if not is_over():  # that of another request, whose end tore down the connection that HTTP/2 shares
+                raise PassingError("the connection broke (another answer on it took too long)") from None
             raise SlowAnswerError(
                 f"{what}: {place} was still sending after {self._settings.deadline:g} s.",
-                remedy="The server or the network is very slow; try again later.",
+                remedy=f"The server or the network is very slow: try again later, or raise {what}.deadline.",
             ) from None
         except ForbiddenAddressError as error:
             raise private_address(what, url, str(error)) from None

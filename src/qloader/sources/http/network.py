@@ -79,6 +79,11 @@ def stopping(stop: threading.Event) -> Iterator[None]:
         _limits.stop = before
 
 
+def is_over() -> bool:
+    """Whether the time of the current thread's request is over."""
+    return _limits.deadline is not None and time.monotonic() >= _limits.deadline
+
+
 def sleep(seconds: float) -> None:
     """Waits, unless `stopping` ends it.
 

@@ -23,7 +23,7 @@ class PassingError(Exception):
     """The request failed, and may succeed if it is sent again.
 
     Attributes:
-        reason: What happened, as the end of a sentence.
+        reason: What happened, as the end of a sentence; of an answer below 300, what it is instead of a whole one.
         retry_after: What the server said of when to come back.
         answer: What it said besides.
     """
@@ -49,7 +49,7 @@ def raise_passing(what: str, url: str, failure: PassingError, times: int) -> NoR
     tried = f"tried {times} times" if times > 1 else "tried once"
     if answer is not None and answer.status < 300:
         raise BrokenAnswerError(
-            f"{what}: the answer of {place} is no JSON, or is cut off ({tried}).",
+            f"{what}: the answer of {place} is {failure.reason} ({tried}).",
             remedy=f"Check {what}.url, and what stands between here and the server (a proxy, a gateway).",
             answer=answer,
         ) from failure
@@ -62,12 +62,12 @@ def raise_passing(what: str, url: str, failure: PassingError, times: int) -> NoR
     if answer is not None and answer.status == 503:
         raise UnavailableError(
             f"{what}: {place} is not available just now: maintenance or overload (503, {tried}).",
-            remedy="Try again later. Nothing was changed.",
+            remedy="Try again later.",
             answer=answer,
         ) from failure
     raise UnavailableError(
         f"{what}: {place} cannot be read: {failure.reason} ({tried}).",
-        remedy=f"Check {what}.url and the network, proxies included, and try again. Nothing was changed.",
+        remedy=f"Check {what}.url and the network, proxies included, and try again.",
         answer=answer,
     ) from failure
 

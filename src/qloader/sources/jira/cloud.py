@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qloader.errors import SourceError
+from qloader.sources.atlassian.answers import shown
 from qloader.sources.atlassian.site import Site, is_missing, is_refused
 from qloader.sources.http.errors import BrokenAnswerError
-from qloader.sources.jira.issues import Found, Issue, Row, issue_of, row_of
+from qloader.sources.jira.issues import Found, Issue, Row, issues_of, row_of
 from qloader.sources.jira.settings import JiraSettings, quoted
 
 _BULK = 100
@@ -72,9 +73,9 @@ class CloudEdition:
                     raise
                 self._has_bulk = False
             else:
-                found = Found({issue["key"]: issue_of(issue) for issue in answer["issues"]})
+                found = Found(issues_of(answer))
                 for failure in answer.get("issueErrors") or ():
-                    found.failed[str(failure.get("id"))] = str(failure.get("errorMessage") or "the server failed")
+                    found.failed[str(failure.get("id"))] = shown([failure.get("errorMessage")]) or "the server failed"
                 return found
         found = Found()
         for start in range(0, len(keys), _RECONCILED):
@@ -114,7 +115,7 @@ class CloudEdition:
         try:
             while True:
                 answer = self._search(asked)
-                found |= {issue["key"]: issue_of(issue) for issue in answer["issues"]}
+                found |= issues_of(answer)
                 if answer.get("isLast") is True or not answer.get("nextPageToken"):
                     return found
                 asked["nextPageToken"] = answer["nextPageToken"]

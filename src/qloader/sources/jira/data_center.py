@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from qloader.counting import counted
 from qloader.sources.atlassian.paging import OffsetPage, by_offset
 from qloader.sources.atlassian.site import Site
-from qloader.sources.jira.issues import Found, Row, issue_of, row_of
+from qloader.sources.jira.issues import Found, Row, issues_of, row_of
 from qloader.sources.jira.settings import JiraSettings, quoted
 
 _BULK = 100
@@ -52,7 +53,7 @@ class DataCenterEdition:
                     yield row
             if len(seen) >= total:
                 return
-        problems.append(f"the server counts {total:,} issues, but listed {len(seen):,}")
+        problems.append(f"the server counts {counted(total, 'issue')}, but listed {len(seen):,}")
 
     def issues(self, keys: Sequence[str], numbers: Sequence[int], expand: Sequence[str]) -> Found:
         """Issues by the search, told not to stumble over keys that are gone."""
@@ -69,7 +70,7 @@ class DataCenterEdition:
         start = 0
         while True:
             answer = self._search({**asked, "startAt": start})
-            found.issues |= {issue["key"]: issue_of(issue) for issue in answer["issues"]}
+            found.issues |= issues_of(answer)
             start += len(answer["issues"])
             if not answer["issues"] or start >= int(answer["total"]):
                 return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from qloader.sources.atlassian.answers import text_of
 from qloader.sources.atlassian.moments import parse_moment
 
 _FEW_HISTORIES = 40
@@ -92,7 +93,7 @@ class Edition(Protocol):
 def row_of(issue: dict[str, Any]) -> Row:
     """The line of a listing in an issue as the API writes it."""
     updated = parse_moment(issue["fields"]["updated"])
-    return Row(int(issue["id"]), str(issue["key"]), round(updated.timestamp() * 1000))
+    return Row(int(issue["id"]), text_of(issue["key"]), round(updated.timestamp() * 1000))
 
 
 def issue_of(issue: dict[str, Any]) -> Issue:
@@ -101,3 +102,8 @@ def issue_of(issue: dict[str, Any]) -> Issue:
     histories = changelog.get("histories") or ()
     is_cut = int(changelog.get("total") or 0) > len(histories) or len(histories) >= _FEW_HISTORIES
     return Issue(row_of(issue), issue["fields"], histories=histories, is_history_cut=is_cut)
+
+
+def issues_of(answer: Mapping[str, Any]) -> dict[str, Issue]:
+    """The issues of an answer, by key."""
+    return {issue.row.key: issue for issue in map(issue_of, answer["issues"])}

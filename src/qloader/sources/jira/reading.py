@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from qloader.documents.atlassian.converted import Converted, Resolvers
+from qloader.documents.atlassian.converted import CONVERSION, Converted, Resolvers
 from qloader.documents.document import Document, Skipped
 from qloader.documents.markdown import clean_title
 from qloader.documents.normalise import NORMALISATION, normalise_text
@@ -15,8 +15,9 @@ from qloader.sources.jira.fields import SYSTEM_TEXTS, CustomField, is_text, meta
 from qloader.sources.jira.issues import Issue
 from qloader.sources.jira.settings import JiraSettings
 
-READER = f"{NORMALISATION}.1"
-"""What reads: part of the selection's fingerprint, so that a change here reads everything again."""
+READER = f"{NORMALISATION}.{CONVERSION}.1"
+"""What reads: part of the selection's fingerprint, so that a change reads everything again. The last number is that of
+the documents that this module makes of the converted texts."""
 
 Convert = Callable[[Any, Resolvers], Converted]
 

@@ -15,11 +15,13 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from qloader.counting import counted
 from qloader.documents.document import Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.errors import SourceError
+from qloader.sources.atlassian.answers import why_refused
 from qloader.sources.atlassian.moments import begin_earlier, find_zone, minute_in_zone, utc_text
-from qloader.sources.atlassian.site import Site, is_missing, is_refused, messages
+from qloader.sources.atlassian.site import Site, is_missing, is_refused
 from qloader.sources.atlassian.source import AtlassianSource, Result, with_first
 from qloader.sources.jira.cloud import CloudEdition
 from qloader.sources.jira.data_center import DataCenterEdition
@@ -104,7 +106,7 @@ class JiraSource(AtlassianSource):
             except SourceError as error:
                 raise (self._bad_query(error) if is_refused(error) else error) from error
         where = f" in {', '.join(self.settings.projects)}" if self.settings.projects else ""
-        return f"jira, {count:,} issue{'' if count == 1 else 's'}{where}, as {account}"
+        return f"jira, {counted(count, 'issue')}{where}, as {account}"
 
     def _start(self, listing: Listing, jql: str) -> Listing:
         """Gives a listing its items; what is wrong from the start is an error and no problem of the listing."""
@@ -243,7 +245,7 @@ class JiraSource(AtlassianSource):
         )
 
     def _bad_query(self, error: SourceError) -> SourceError:
-        said = messages(error)
+        said = why_refused(error)
         return SourceError(
             f"Source {self.name}: Jira refuses the query" + (f": {said}" if said else "."),
             remedy=f"Try sources.{self.name}.jql in Jira's own search, as the same user.",

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from qloader.errors import SourceError
-from qloader.sources.http.errors import RequestError
+from qloader.sources.http.errors import (
+    CredentialsError,
+    PermissionDeniedError,
+    RedirectError,
+    RefusedRequestError,
+    RequestError,
+)
 from qloader.sources.web.addresses import Scope, pages_among
 from qloader.sources.web.settings import WebSettings
 from qloader.sources.web.sitemap import Listed, NoSitemapError, read_sitemaps
@@ -124,13 +130,17 @@ def modified_since(sitemap: Sitemap, since: datetime) -> Iterator[tuple[str, str
 
 
 def read_llms(scope: Scope, client: HttpClient, robots: Robots | None) -> list[str]:
-    """The pages that llms.txt names: below the start page, else at the root. A hint only: without it, none."""
+    """The pages that llms.txt names: below the start page, else at the root. A hint only: without it, none.
+
+    Raises:
+        RequestError: The server failed, so that there may be one.
+    """
     for address in dict.fromkeys([urljoin(scope.start, f"{scope.prefix}llms.txt"), urljoin(scope.start, "/llms.txt")]):
         if robots is not None and not robots.allows(address):
             continue
         try:
             answer = client.get(address, max_bytes=_LLMS_BYTES, truncate=True)
-        except RequestError:
+        except (CredentialsError, PermissionDeniedError, RefusedRequestError, RedirectError):
             continue
         if answer.status == 200 and not answer.is_html:
             return pages_among(scope, _LINK.findall(answer.body.decode("utf-8", "replace")), answer.url)

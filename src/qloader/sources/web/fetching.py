@@ -15,9 +15,11 @@ from qloader.sources.http.errors import (
     RefusedRequestError,
     RequestError,
 )
+from qloader.sources.http.telling import PassingError
+from qloader.sources.web.addresses import Scope
 from qloader.sources.web.page import Page, read_page
 from qloader.sources.web.settings import WebSettings
-from qloader.sources.web.store import ALIAS, Row
+from qloader.sources.web.store import Row
 
 if TYPE_CHECKING:
     from qloader.sources.http.client import Answer, HttpClient
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _ACCEPT = "text/html,application/xhtml+xml,text/markdown;q=0.9,text/plain;q=0.8,*/*;q=0.1"
 _LOGIN = re.compile(r"(?:^|[/_.-])(?:log-?in|sign-?in|sso|oauth2?|auth|saml)(?:[/_.-]|$)", re.IGNORECASE)
 
-Kind = Literal["page", "unchanged", "no page", "gone", "too large", "refused", "elsewhere", "failed"]
+Kind = Literal["page", "unchanged", "no page", "gone", "too large", "forbidden", "refused", "elsewhere", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,9 @@ class Outcome:
 
     Attributes:
         job: What was asked for.
-        kind: `page`; `unchanged` (304); `no page` (neither HTML nor text); `gone` (404, 410); `too large`; `refused`
-            (401, 403, other 4xx); `elsewhere` (a redirect that is not followed, or to a login); `failed` (5xx, a
-            timeout, no connection).
+        kind: `page`; `unchanged` (304); `no page` (neither HTML nor text); `gone` (404, 410); `too large`;
+            `forbidden` (401, 403); `refused` (other 4xx); `elsewhere` (a redirect that is not followed, or to a
+            login); `failed` (5xx, a timeout, no connection).
         url: The address that answered.
         permanent: Whether all redirects that led there are for good.
         etag: Its `ETag`.
@@ -76,8 +78,14 @@ class Outcome:
     error: RequestError | None = None
 
 
-def ask(client: HttpClient, settings: WebSettings, job: Job) -> Outcome:
+def ask(client: HttpClient, settings: WebSettings, scope: Scope, job: Job) -> Outcome:
     """Asks for a page, on condition that it is another one than is known.
+
+    Args:
+        client: Where to ask.
+        settings: How pages are read.
+        scope: What the source covers.
+        job: The page.
 
     Raises:
         BadSelectorError: A selector is no CSS.
@@ -85,22 +93,30 @@ def ask(client: HttpClient, settings: WebSettings, job: Job) -> Outcome:
     headers = {"accept": _ACCEPT}
     if settings.languages:
         headers["accept-language"] = ", ".join(settings.languages)
-    # Where it was found last, behind a slash that was added; but whether a redirect still leads on is asked anew.
-    known = job.row.url if job.row is not None and job.row.kind != ALIAS else ""
     try:
         validators = job.row.validators if job.row is not None else {}
-        answer = client.get(known or job.url, headers={**headers, **validators})
-        if answer.status in (404, 410) and known and known != job.url:
+        answer = client.get(job.url, headers={**headers, **validators})
+        if answer.status == 304 and job.row is not None and scope.page(answer.url) != job.row.url:
+            # A page elsewhere has the same validators: what is known is not known of this one.
             answer = client.get(job.url, headers=headers)
     except AnswerTooLargeError as error:
         return Outcome(job, "too large", error=error)
-    except (CredentialsError, PermissionDeniedError, RefusedRequestError) as error:
+    except (CredentialsError, PermissionDeniedError) as error:
+        return Outcome(job, "forbidden", error=error, why=f"it answers {error.status}")
+    except RefusedRequestError as error:
         return Outcome(job, "refused", error=error, why=f"it answers {error.status}")
     except RedirectError as error:
         return Outcome(job, "elsewhere", error=error, why=f"to {error.target}")
     except RequestError as error:
-        return Outcome(job, "failed", error=error, why=str(error).partition(": ")[2])
+        return Outcome(job, "failed", error=error, why=_why(error))
     return _read(settings, job, answer)
+
+
+def _why(error: RequestError) -> str:
+    """Why a page could not be read, in few words: the page itself is named beside them."""
+    if isinstance(error.__cause__, PassingError):
+        return error.__cause__.reason
+    return str(error).partition(": ")[2].rstrip(".")
 
 
 def _read(settings: WebSettings, job: Job, answer: Answer) -> Outcome:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qloader.counting import counted
 from qloader.documents.document import Skipped
 from qloader.documents.reading import human_size
 from qloader.sources.protocol import Item, Listing
@@ -25,30 +26,16 @@ if TYPE_CHECKING:
 FAILURES_IN_A_ROW = 10
 """Pages that fail one after the other, each tried several times, until the pass ends: the server is down."""
 
-_SOFT = {"robots": "may not be read any more", "no text": "have no text any more"}
-"""Reasons for which a page that was a document is not taken for gone, and how a listing says so."""
-
-
-class Trouble:
-    """Why a listing is not complete: each reason once, with how many pages it concerns and one of them."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[int, str]] = {}
-
-    def add(self, reason: str, page: str) -> None:
-        """Counts a page under a reason; the first one is the example."""
-        count, example = self._found.get(reason, (0, page))
-        self._found[reason] = count + 1, example
-
-    def tell(self, listing: Listing) -> None:
-        """Adds a sentence a reason to the listing's problems."""
-        for reason, (count, example) in self._found.items():
-            pages = "1 page" if count == 1 else f"{count:,} pages"
-            listing.problems.append(f"{pages} {reason}: {example}")
+EXAMPLES = 3
 
 
 class Pass:
-    """Walks over a site once."""
+    """Walks over a site once.
+
+    What it lists, skips and says follows from what the site answers, never from what is known of the pages, so that a
+    plan is the same whether there is a cache or not. Which of the skipped pages must not be deleted is for the
+    snapshot to say, which knows the index.
+    """
 
     def __init__(
         self,
@@ -82,7 +69,8 @@ class Pass:
         self._store = store
         self._listing = listing
         self._follow = follow
-        self._trouble = Trouble()
+        self._skipped: dict[str, Skipped] = {}
+        self._failed: list[str] = []
         self._known: set[str] = set()
         self._done: set[str] = set()
         self._next: list[Job] = []
@@ -91,6 +79,12 @@ class Pass:
         self._is_over = False
         self._too_deep = False
         self._is_full = False
+        self._has_read = False
+
+    @property
+    def has_read(self) -> bool:
+        """Whether any page was a document, chosen or not."""
+        return self._has_read
 
     @property
     def keys(self) -> set[str]:
@@ -114,7 +108,9 @@ class Pass:
         while self._next and not self._is_over:
             level, self._next = self._next, []
             jobs = (replace(job, row=self._store.row(job.key)) for job in level)
-            with closing(self._client.map(lambda job: ask(self._client, self._settings, job), jobs)) as outcomes:
+            with closing(
+                self._client.map(lambda job: ask(self._client, self._settings, self._scope, job), jobs)
+            ) as outcomes:
                 for outcome in outcomes:
                     first = first or outcome
                     if self._take(outcome):
@@ -125,19 +121,22 @@ class Pass:
         """Adds a reason why the listing is not complete."""
         self._listing.problems.append(problem)
 
-    def finish(self, *, partial: bool = False) -> Iterator[Item]:
+    def finish(self) -> Iterator[Item]:
         """Says what was left out, and lists the documents."""
-        self._trouble.tell(self._listing)
+        self._listing.skipped.extend(self._skipped[key] for key in sorted(self._skipped))
+        if self._failed:
+            self._listing.problems.append(
+                f"{counted(len(self._failed), 'page')} could not be read: {_some(self._failed)}"
+            )
         if self._too_deep:
             self._listing.problems.append(
-                f"max_depth was reached: pages over {self._settings.max_depth} links away were left out"
+                f"max_depth was reached: pages over {counted(self._settings.max_depth, 'link')} away were left out"
             )
         if self._is_full:
             self._listing.problems.append(
                 f"max_pages was reached: pages beyond {self._settings.max_pages:,} were left out"
             )
-        complete = self._listing.complete and not partial
-        for key, token in self._store.finish(complete=complete, partial=partial):
+        for key, token in self._store.finish(complete=self._listing.complete):
             yield Item(key, token)
 
     def _add(self, page: str, depth: int) -> None:
@@ -153,7 +152,7 @@ class Pass:
             return
         self._known.add(key)
         if self._robots is not None and not self._robots.allows(page):
-            self._refuse(key, "robots.txt disallows it")
+            self._leave(key, "robots", "robots.txt disallows it")
             return
         self._next.append(Job(key, page, None, depth))
 
@@ -161,12 +160,12 @@ class Pass:
         """Writes down what came of a page; True ends the pass."""
         job = outcome.job
         self._failures = self._failures + 1 if outcome.kind == "failed" else 0
-        self._bytes += outcome.size
+        # An unchanged page weighs what it did, so that a limit is reached with a cache where it is without.
+        self._bytes += job.row.size if outcome.kind == "unchanged" and job.row is not None else outcome.size
         if self._bytes > self._settings.max_total_bytes:
             size = human_size(self._settings.max_total_bytes)
             self._listing.problems.append(f"max_total_bytes was reached: what comes after {size} was left out")
             self._is_over = True
-        was_listed = job.row is not None and job.row.listed
         match outcome.kind:
             case "unchanged":
                 self._take_unchanged(outcome)
@@ -175,25 +174,21 @@ class Pass:
             case "gone":
                 self._store.forget(job.key)
             case "no page":
-                if was_listed:
-                    self._leave(job.key, "no page", outcome.why, was_listed, "are no pages any more")
-                else:
-                    self._skip(job.key, "no page", outcome.why, outcome)
+                self._skip(job.key, "no page", outcome.why, outcome)
             case "too large":
                 self._skip(job.key, "too large", f"max_bytes is {human_size(self._settings.max_bytes)}", outcome)
+            case "forbidden":
+                self._leave(job.key, "forbidden", outcome.why)
             case "refused":
-                self._leave(job.key, "unreadable", outcome.why, was_listed, "may not be read any more")
+                self._leave(job.key, "unreadable", outcome.why)
             case "elsewhere":
-                self._leave(job.key, "elsewhere", outcome.why, was_listed, "lead out of the site now")
+                self._leave(job.key, "elsewhere", outcome.why)
             case "failed":
                 self._take_failure(outcome)
         return self._is_over
 
     def _take_failure(self, outcome: Outcome) -> None:
-        job = outcome.job
-        self._trouble.add("could not be read", f"{job.key}, {outcome.why}")
-        if job.row is not None:
-            self._follow_links(job.row.links, job.depth)  # what it led to may still be there
+        self._fail(outcome.job.key, outcome.why)
         if self._failures >= FAILURES_IN_A_ROW:
             self._listing.problems.append("the server stopped answering: no more pages were asked for")
             self._is_over = True
@@ -201,7 +196,7 @@ class Pass:
     def _take_unchanged(self, outcome: Outcome) -> None:
         row, depth = outcome.job.row, outcome.job.depth
         if row is None:  # nobody asked on a condition
-            self._trouble.add("could not be read", f"{outcome.job.key}, it answers 304 to a request without condition")
+            self._fail(outcome.job.key, "it answers 304 to a request without condition")
             return
         self._keep(row, depth)
         if row.kind != ALIAS or row.target in self._done:
@@ -218,7 +213,7 @@ class Pass:
         """A page that is as it was."""
         self._done.add(row.key)
         self._store.keep(row.key, counts=self._selection.takes(row.key))
-        self._tell_skip(row)
+        self._tell_of(row)
         if row.kind == DOCUMENT and row.target:
             self._add_target(row.target, self._store.row(row.target), depth)
         self._follow_links(row.links, depth)
@@ -229,42 +224,35 @@ class Pass:
     def _take_page(self, outcome: Outcome) -> None:
         job, page = outcome.job, outcome.page
         assert page is not None
-        was_listed = job.row is not None and job.row.listed
         url = self._scope.page(outcome.url)
         if url is None:
             # A page that was moved away for good is gone from here.
-            if not outcome.permanent or not was_listed:
-                self._leave(job.key, "elsewhere", _place_of(outcome.url), was_listed, "lead out of the site now")
-            else:
+            if outcome.permanent:
                 self._store.forget(job.key)
+            else:
+                self._leave(job.key, "elsewhere", _place_of(outcome.url))
             return
         key = self._scope.key(url)
         if key != job.key:
-            self._save_row(Row(job.key, url, outcome.etag, outcome.modified, ALIAS, key))
+            self._save_row(Row(job.key, url, outcome.etag, outcome.modified, ALIAS, key, size=outcome.size))
             self._known.add(key)
             if key in self._done or not self._selection.asks_for(key):
                 return
             if self._robots is not None and not self._robots.allows(url):
-                self._refuse(key, "robots.txt disallows it")
+                self._leave(key, "robots", "robots.txt disallows it")
                 return
-            row = self._store.row(key)
-            was_listed = row is not None and row.listed
         self._done.add(key)
-        self._save(key, url, page, outcome, was_listed=was_listed)
+        self._save(key, url, page, outcome)
 
-    def _save(self, key: str, url: str, page: Page, outcome: Outcome, *, was_listed: bool) -> None:
+    def _save(self, key: str, url: str, page: Page, outcome: Outcome) -> None:
         depth = outcome.job.depth
         links = tuple(pages_among(self._scope, page.links, url))
-        row = Row(key, url, outcome.etag, outcome.modified, SKIP, links=links)
+        row = Row(key, url, outcome.etag, outcome.modified, SKIP, links=links, size=outcome.size)
         if page.redirect:
-            self._save_refresh(row, page, depth, was_listed=was_listed)
+            self._save_refresh(row, page, depth)
             return
         row = self._judge(row, page, outcome)
-        if row.kind == SKIP and was_listed and row.token in _SOFT:
-            # It keeps its old row, so that it is still known as one that was a document.
-            self._leave(key, row.token, row.document["detail"], was_listed, _SOFT[row.token])
-        else:
-            self._save_row(row)
+        self._save_row(row)
         if row.target:
             self._add_target(row.target, self._store.row(row.target), depth)
         self._follow_links(links, depth)
@@ -281,11 +269,11 @@ class Pass:
             return row.as_skip("no text", detail)
         return self._document(row, page, outcome)
 
-    def _save_refresh(self, row: Row, page: Page, depth: int, *, was_listed: bool) -> None:
+    def _save_refresh(self, row: Row, page: Page, depth: int) -> None:
         """A page that does nothing but lead on to another."""
         target = self._scope.page(page.redirect)
         if target is None:
-            self._leave(row.key, "elsewhere", _place_of(page.redirect), was_listed, "lead out of the site now")
+            self._save_row(replace(row, links=()).as_skip("elsewhere", _place_of(page.redirect)))
         elif (key := self._scope.key(target)) != row.key:
             self._save_row(replace(row, kind=ALIAS, target=key, links=()))
             self._add(target, depth)
@@ -306,25 +294,34 @@ class Pass:
 
     def _skip(self, key: str, reason: str, detail: str, outcome: Outcome) -> None:
         """Writes down a page that is no document, so that it need not be read again."""
-        self._save_row(Row(key, outcome.url, outcome.etag, outcome.modified).as_skip(reason, detail))
+        self._save_row(Row(key, outcome.url, outcome.etag, outcome.modified, size=outcome.size).as_skip(reason, detail))
 
     def _save_row(self, row: Row) -> None:
         self._store.save(row, counts=self._selection.takes(row.key))
-        self._tell_skip(row)
+        self._tell_of(row)
 
-    def _tell_skip(self, row: Row) -> None:
-        if row.kind == SKIP and row.token:
-            self._listing.skipped.append(Skipped(row.key, row.token, row.document.get("detail", "")))
+    def _tell_of(self, row: Row) -> None:
+        """Notes what became of a page: it is a document, or why it is none."""
+        if row.kind == DOCUMENT:
+            self._has_read = True
+        elif row.kind == SKIP and row.token:
+            self._skipped[row.key] = Skipped(row.key, row.token, row.document.get("detail", ""))
 
-    def _leave(self, key: str, reason: str, detail: str, was_listed: bool, trouble: str) -> None:
-        """A page that is no document just now; if it was one, that may pass, so nothing is deleted."""
-        self._listing.skipped.append(Skipped(key, reason, detail))
-        if was_listed:
-            self._trouble.add(trouble, f"{key}, {detail}")
+    def _leave(self, key: str, reason: str, detail: str) -> None:
+        """A page that is no document just now. What is known of it stays, since that may pass."""
+        self._skipped[key] = Skipped(key, reason, detail)
+        self._store.keep(key, counts=False)
 
-    def _refuse(self, key: str, detail: str) -> None:
-        row = self._store.row(key)
-        self._leave(key, "robots", detail, row is not None and row.listed, "may not be read any more")
+    def _fail(self, key: str, why: str) -> None:
+        """A page that could not be read, so that the listing is not complete."""
+        self._leave(key, "unreadable", why)
+        self._failed.append(f"{key}, {why}")
+
+
+def _some(pages: list[str]) -> str:
+    """The first of many, and how many more there are."""
+    more = len(pages) - EXAMPLES
+    return "; ".join(pages[:EXAMPLES]) + (f"; and {more:,} more" if more > 0 else "")
 
 
 def _place_of(url: str) -> str:

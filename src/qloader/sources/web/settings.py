@@ -35,7 +35,7 @@ class WebSettings:
         max_pages: How many pages are asked for, at most.
         max_depth: How many links away from the start page a page may be, at most.
         max_bytes: Larger pages are skipped.
-        max_total_bytes: How much is read in one pass, at most.
+        max_total_bytes: How much all pages may weigh together.
         rate_is_set: Whether the rate was chosen by somebody; if not, the `Crawl-delay` of robots.txt counts.
         metadata: Added to every document.
     """

@@ -23,9 +23,11 @@ def read_single(
     for url in scope.candidates(document_id):
         if robots is not None and not robots.allows(url):
             return Skipped(document_id, "robots", "robots.txt disallows it")
-        outcome = ask(client, settings, Job(document_id, url, None))
+        outcome = ask(client, settings, scope, Job(document_id, url, None))
         if outcome.kind == "failed":
             return Skipped(document_id, "unreadable", outcome.why)
+        if outcome.kind == "forbidden":
+            return Skipped(document_id, "forbidden", outcome.why)
         final = scope.page(outcome.url) if outcome.url else None
         if outcome.page is None or final is None or scope.key(final) != document_id:
             why = outcome.why or why

@@ -79,6 +79,8 @@ def read_sitemaps(
                         raise
                     problem(address, str(error))
             level = below
+        if level:
+            problem(level[0], f"it lies below {_DEEPEST} others, and no deeper one is read")
     return len(seen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import finalize
 
-from qloader.documents.document import Document, Skipped
+from qloader.counting import counted
+from qloader.documents.document import OUT_OF_SIGHT, SKIP_REASONS, Document, Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.errors import ConfigError, SourceError
 from qloader.retrying import RetryPolicy
@@ -89,11 +91,10 @@ class WebSource:
         with client:
             sitemap = self._sitemap(client, robots)
             if sitemap is not None:
-                if sitemap.failure is not None:
-                    raise sitemap.failure
+                self._check_sitemap(sitemap)
                 self._look_at_one([url for url, _ in sitemap.pages.values()], client, robots)
-                return f"web, {self.scope.start}: the sitemap names {len(sitemap.pages):,} pages"
-            self._check_allowed(robots)
+                return f"web, {self.scope.start}: the sitemap names {counted(len(sitemap.pages), 'page')}"
+            self._check_allowed(robots, self.scope.start)
             answer = client.get(self.scope.start)
             if answer.status >= 400:
                 raise self._no_start(f"answers {answer.status}")
@@ -169,25 +170,28 @@ class WebSource:
             if sitemap is None:
                 self._crawl(walk, client, robots)
             else:
+                self._check_sitemap(sitemap)
                 if since is None and sitemap.parts > 1 and self._misses(sitemap, store):
                     # A site that lists itself anew while its parts are read can lose a page between two of them.
                     again = self._sitemap(client, robots)
                     sitemap.pages |= again.pages if again is not None else {}
-                self._visit(walk, sitemap, listing, store, since)
+                self._visit(walk, sitemap, since)
             if since is not None:
                 if sitemap is None:
                     listing.problems.append("the site has no sitemap with dates, so that every page was looked at")
                 else:
                     listing.problems.append(only_since(since))
-            yield from walk.finish(partial=since is not None)
+            yield from walk.finish()
+            if since is None and not walk.has_read:
+                listing.failure = self._nothing_read(listing.skipped)
 
-    def _check_allowed(self, robots: Robots | None) -> None:
-        start = self.scope.start
-        if robots is not None and not robots.allows(start):
-            raise SourceError(
-                f"Source {self.name}: robots.txt disallows {start}.",
-                remedy="Ask the site's owner. If it is your own site, set robots: false in the source.",
-            )
+    def _check_allowed(self, robots: Robots | None, page: str) -> None:
+        if robots is not None and not robots.allows(page):
+            raise SourceError(f"Source {self.name}: robots.txt disallows {page}.", remedy=self._ask_the_owner)
+
+    @property
+    def _ask_the_owner(self) -> str:
+        return f"Ask the site's owner. If it is your own site, set sources.{self.name}.robots: false."
 
     def _look_at_one(self, pages: Sequence[str], client: HttpClient, robots: Robots | None) -> None:
         """Asks for the first page that may be asked for: a sitemap is often public where the pages want a login."""
@@ -196,7 +200,7 @@ class WebSource:
         allowed = next((page for page in pages if robots is None or robots.allows(page)), None)
         if allowed is None:
             if pages:
-                self._check_allowed(robots)
+                self._check_allowed(robots, pages[0])
             return
         try:
             client.get(allowed)
@@ -207,52 +211,98 @@ class WebSource:
 
     def _crawl(self, walk: Pass, client: HttpClient, robots: Robots | None) -> None:
         """Follows links from the start page, and then those of llms.txt."""
+        from qloader.sources.http.errors import RequestError
         from qloader.sources.web.discovery import read_llms, without_copies
 
         start = self.scope.start
-        self._check_allowed(robots)
+        self._check_allowed(robots, start)
         first = walk.walk([start])
-        if first is not None and first.error is not None:
+        if first is None:
+            raise SourceError(
+                f"Source {self.name}: exclude leaves out the start page, and links are followed from there.",
+                remedy=f"Take it out of sources.{self.name}.exclude: what is no document can be left out by include.",
+            )
+        if first.error is not None:
             raise first.error
-        if first is not None and first.kind not in ("page", "unchanged"):
+        if first.kind not in ("page", "unchanged"):
             raise self._no_start(
                 "there is nothing (404, 410)" if first.kind == "gone" else f"{first.kind}, {first.why}"
             )
-        if first is not None and first.url and self.scope.page(first.url) is None:
+        if first.url and self.scope.page(first.url) is None:
             raise SourceError(
                 f"Source {self.name}: {start} leads to {first.url}, which does not lie below it.",
                 remedy=f"Set sources.{self.name}.url to where it leads.",
             )
-        walk.walk(without_copies(self.scope, read_llms(self.scope, client, robots), walk.keys), depth=1)
+        try:
+            named = read_llms(self.scope, client, robots)
+        except RequestError as error:
+            named = []
+            walk.tell(f"llms.txt could not be read, and may name pages that nothing leads to: {_why(error)}")
+        walk.walk(without_copies(self.scope, named, walk.keys), depth=1)
         if walk.is_alone:
             # A login or a notice with status 200 has no links either, and must not empty the index.
             walk.tell("the start page leads to no other page, so that none of them is taken for gone")
 
-    def _visit(self, walk: Pass, sitemap: Sitemap, listing: Listing, store: PageStore, since: datetime | None) -> None:
+    def _check_sitemap(self, sitemap: Sitemap) -> None:
+        """Refuses a sitemap of which nothing could be read.
+
+        Not even the pages that are known from earlier are looked at then: a plan must not depend on what is cached.
+
+        Raises:
+            SourceError: The reason, with the way to do without the sitemap.
+        """
+        if sitemap.names:
+            return
+        crawl = f"Without a sitemap, sources.{self.name}.discovery: crawl follows links."
+        if sitemap.failure is not None:
+            sitemap.failure.remedy = f"{sitemap.failure.remedy} {crawl}".lstrip()
+            raise sitemap.failure
+        if sitemap.problems:
+            address, why = sitemap.problems[0]
+            raise SourceError(
+                f"Source {self.name}: no part of the sitemap can be read, the first {address}: {_bare(why)}.",
+                remedy=f"Try again later. {crawl}",
+            )
+
+    def _visit(self, walk: Pass, sitemap: Sitemap, since: datetime | None) -> None:
         """Asks for the pages of a sitemap."""
-        from qloader.sources.http.errors import CredentialsError, PermissionDeniedError
         from qloader.sources.web.discovery import modified_since
 
         pages = [url for url, _ in sitemap.pages.values()]
         if since is not None:
             pages = [url for _, url in modified_since(sitemap, since - OVERLAP)]
         if sitemap.failure is not None:
-            if isinstance(sitemap.failure, CredentialsError | PermissionDeniedError):
-                raise sitemap.failure
-            known = [url or self.scope.candidates(key)[0] for key, url in store.listed()]
-            if not known and not pages:
-                raise sitemap.failure
-            pages += known
-            listing.problems.append(
-                f"the sitemap could not be read, so that only known pages were looked at: {_why(sitemap.failure)}"
-            )
-        for address, why in sitemap.problems:
-            listing.problems.append(f"the sitemap {address} could not be read: {why}")
+            walk.tell(f"a sitemap could not be read to its end: {_why(sitemap.failure)}")
+        if sitemap.problems:
+            (address, why), more = sitemap.problems[0], len(sitemap.problems) - 1
+            others = f", and {counted(more, 'other part')}" if more else ""
+            walk.tell(f"the sitemap {address}{others} could not be read: {_bare(why)}")
         if sitemap.is_cut:
-            listing.problems.append(
-                f"max_pages was reached: the sitemap names more than {self.settings.max_pages:,} pages"
-            )
+            walk.tell(f"max_pages was reached: the sitemap names more than {counted(self.settings.max_pages, 'page')}")
         walk.walk(pages)
+
+    def _nothing_read(self, skipped: Sequence[Skipped]) -> SourceError | None:
+        """What to say where not one page was a document, and each may well be one."""
+        if not skipped or any(one.reason not in OUT_OF_SIGHT for one in skipped):
+            return None
+        reason, count = Counter(one.reason for one in skipped).most_common(1)[0]
+        first = next(one for one in skipped if one.reason == reason)
+        place = f"sources.{self.name}"
+        if reason == "robots":
+            why = "robots.txt disallows it" if first.detail != "noindex" else "it says noindex itself"
+            remedy = self._ask_the_owner
+        else:
+            why = f"{SKIP_REASONS[reason]}{first.detail and ': '}{first.detail}"
+            remedy = {
+                "forbidden": f"Set {place}.token, or check it: it may be mistyped, expired, or lack the right to read.",
+                "elsewhere": f"Open a page in a browser. A login wants {place}.token; a site that moved, another url.",
+                "no text": f"Check {place}.selector, if it is set. Pages that a script draws cannot be read.",
+            }.get(reason, f"Open a page of it in a browser, and check {place}.url.")
+        also = f" ({counted(len(skipped) - count, 'other')} for other reasons)" if count < len(skipped) else ""
+        return SourceError(
+            f"Source {self.name}: not one of {counted(len(skipped), 'page')} can be read{also}: {first.id}: {why}.",
+            remedy=remedy,
+        )
 
     def _walk(
         self, client: HttpClient, robots: Robots | None, listing: Listing, store: PageStore, *, follow: bool
@@ -327,9 +377,14 @@ class WebSource:
     def _no_start(self, why: str) -> SourceError:
         return SourceError(
             f"Source {self.name}: the start page {self.scope.start} cannot be read: {why}.",
-            remedy=f"Check sources.{self.name}.url in a browser. Nothing was changed.",
+            remedy=f"Check sources.{self.name}.url in a browser.",
         )
 
 
 def _why(error: Exception) -> str:
-    return str(error).partition(": ")[2] or str(error)
+    return _bare(str(error))
+
+
+def _bare(message: str) -> str:
+    """The message of an error without the place in the config that it begins with."""
+    return (message.partition(": ")[2] or message).rstrip(".")

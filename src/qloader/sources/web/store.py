@@ -18,7 +18,7 @@ import orjson
 from qloader.documents.document import Document
 from qloader.errors import SourceError
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE known (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
@@ -31,6 +31,7 @@ CREATE TABLE page (
     token    TEXT NOT NULL,
     document BLOB NOT NULL,
     links    TEXT NOT NULL,
+    size     INTEGER NOT NULL,
     listed   INTEGER NOT NULL DEFAULT 0,
     checked  INTEGER NOT NULL
 );
@@ -55,7 +56,7 @@ class Row:
         token: A document's change token. For a skip: the reason, or empty where it is not selected.
         document: The document as JSON values. For a skip: `{"detail": …}`.
         links: The pages that it links to.
-        listed: Whether it was a document of the last listing that reached it.
+        size: Bytes that were read of it.
     """
 
     key: str
@@ -67,7 +68,7 @@ class Row:
     token: str = ""
     document: dict[str, Any] = field(default_factory=dict)
     links: tuple[str, ...] = ()
-    listed: bool = False
+    size: int = 0
 
     @property
     def validators(self) -> dict[str, str]:
@@ -118,14 +119,14 @@ class PageStore:
     def row(self, key: str) -> Row | None:
         """What is known of a page."""
         found = self._connection.execute(
-            "SELECT key, url, etag, modified, kind, target, token, document, links, listed FROM page WHERE key = ?",
+            "SELECT key, url, etag, modified, kind, target, token, document, links, size FROM page WHERE key = ?",
             (key,),
         ).fetchone()
         if found is None:
             return None
-        key, url, etag, modified, kind, target, token, document, links, listed = found
+        key, url, etag, modified, kind, target, token, document, links, size = found
         links = tuple(links.split("\n")) if links else ()
-        return Row(key, url, etag, modified, kind, target, token, orjson.loads(document), links, bool(listed))
+        return Row(key, url, etag, modified, kind, target, token, orjson.loads(document), links, size)
 
     def document(self, key: str) -> Document | None:
         """The document of a page as it was read last."""
@@ -148,11 +149,11 @@ class PageStore:
             counts: Whether it is one of those that this pass lists, if it is a document.
         """
         self._connection.execute(
-            "INSERT INTO page (key, url, etag, modified, kind, target, token, document, links, listed, checked) "
+            "INSERT INTO page (key, url, etag, modified, kind, target, token, document, links, size, checked) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
             "url = excluded.url, etag = excluded.etag, modified = excluded.modified, kind = excluded.kind, "
             "target = excluded.target, token = excluded.token, document = excluded.document, "
-            "links = excluded.links, checked = excluded.checked",
+            "links = excluded.links, size = excluded.size, checked = excluded.checked",
             (
                 row.key,
                 row.url,
@@ -163,7 +164,7 @@ class PageStore:
                 row.token,
                 orjson.dumps(row.document),
                 "\n".join(row.links),
-                row.listed,
+                row.size,
                 int(time.time()),
             ),
         )
@@ -177,14 +178,13 @@ class PageStore:
         """Drops a page that is gone."""
         self._connection.execute("DELETE FROM page WHERE key = ?", (key,))
 
-    def finish(self, *, complete: bool, partial: bool = False) -> Iterator[tuple[str, str]]:
+    def finish(self, *, complete: bool) -> Iterator[tuple[str, str]]:
         """Ends a pass; yields id and token of each document that it found, in the order of ids.
 
         A page that names another as its canonical address is none, if that other one is a document itself.
 
         Args:
             complete: Whether what was not seen is gone.
-            partial: Whether only some pages were looked at, so that a canonical one need not be among them.
         """
         run, now = self._connection.execute, int(time.time())
         run("DROP TABLE IF EXISTS temp.met")
@@ -193,14 +193,14 @@ class PageStore:
         run("CREATE TEMP TABLE found (key TEXT PRIMARY KEY, token TEXT) WITHOUT ROWID")
         run("BEGIN IMMEDIATE")
         try:
-            self._settle(now, complete=complete, partial=partial)
+            self._settle(now, complete=complete)
         except BaseException:
             run("ROLLBACK")
             raise
         run("COMMIT")
         yield from self._connection.execute("SELECT key, token FROM temp.found ORDER BY key")
 
-    def _settle(self, now: int, *, complete: bool, partial: bool) -> None:
+    def _settle(self, now: int, *, complete: bool) -> None:
         """What was met and is a document becomes what was listed last."""
         run = self._connection.execute
         self._connection.executemany("INSERT INTO temp.met VALUES (?, ?)", self._met.items())
@@ -208,7 +208,7 @@ class PageStore:
         run(
             f"INSERT INTO temp.found SELECT key, token FROM page p WHERE key IN ({seen}) AND kind = '{DOCUMENT}' "
             f"AND NOT (target <> '' AND EXISTS (SELECT 1 FROM page t WHERE t.key = p.target AND t.kind = '{DOCUMENT}' "
-            f"AND t.target = '' AND (t.key IN ({seen}){' OR t.listed' if partial else ''})))"
+            f"AND t.target = '' AND t.key IN ({seen})))"
         )
         run("UPDATE page SET checked = ? WHERE key IN (SELECT key FROM temp.met)", (now,))
         run(
@@ -225,7 +225,8 @@ class PageStore:
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        # Used by one thread, but closed by whichever one meets the end of the source.
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")

@@ -1,0 +1,330 @@
+"""What `embedding.dense` and `embedding.cache` may say: one model a provider, and what all of them have in common.
+
+A provider of another package brings its own, a subclass of `DenseSection`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from qloader.config.extensions import find_embedder
+from qloader.config.fields import Secret, Section, Text, check_text, empty_is_none, none_is_empty
+from qloader.config.units import Delay, Duration, Size
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PLACEHOLDERS = ("texts", "text", "model", "kind", "dimensions")
+"""What the body of `http` may name."""
+
+
+def _check_api(value: str) -> str:
+    try:
+        parts = urlsplit(check_text(value))
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or re.search(r"\s", value):
+        raise ValueError("expected the address of an API, such as https://api.openai.com/v1")
+    if parts.username or parts.password or parts.fragment:
+        raise ValueError("expected an address without a user, password or fragment in it; a key belongs in api_key")
+    return value
+
+
+def _check_function(value: str) -> str:
+    if _FUNCTION.fullmatch(value) is None:
+        raise ValueError("expected a function of an installed package, such as my_package.vectors:embed")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_check_api)]
+
+
+class DenseBatch(Section):
+    """What is sent at once. Both are the provider's own where nothing is set."""
+
+    texts: int | None = Field(default=None, ge=1, le=100_000, description="Texts in a request, at most.")
+    tokens: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Tokens in a request, about; a longer text goes alone."
+    )
+
+
+class DenseLimits(Section):
+    """What the provider allows; all requests of a process share it."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0, le=10_000_000, description="None is no limit.")
+    tokens_per_minute: float | None = Field(default=None, gt=0, le=1e12, description="None is no limit.")
+
+
+class DenseSection(Section):
+    """What all providers of dense vectors have in common."""
+
+    manners: ClassVar[frozenset[str]] = frozenset(
+        {"url", "api_key", "headers", "api_version", "batch", "limits", "parallel", "retry_attempts", "retry_delay"}
+        | {"timeout", "deadline", "ca_file", "verify", "device", "threads", "query_prefix"}
+    )
+    """Keys that shape no vector of a document. All others are part of the pipeline: another value embeds anew."""
+
+    own_batch: ClassVar[tuple[int, int]] = (64, 100_000)
+    """Texts and tokens in a request, where the config does not say."""
+
+    provider: str
+    model: Text = Field(description="The model's name, as the provider knows it.")
+    dimensions: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_536,
+        description="How long a vector is, for models that let one choose; other answers are refused then.",
+    )
+    document_prefix: str = Field(
+        default="", description="Put before every text that is to be found, e.g. `passage: ` for E5."
+    )
+    query_prefix: str = Field(default="", description="Put before every question, e.g. `query: ` for E5.")
+    normalise: bool = Field(default=True, description="Scale every vector to length 1.")
+    max_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        le=10_000_000,
+        description="How many tokens of a text the model reads. Without, what the model says, where it can be asked; "
+        "else texts are sent as they are, and shortened where the provider refuses them.",
+    )
+    too_long: Literal["split", "cut", "refuse"] = Field(
+        default="split",
+        description="What becomes of a text that is over it: `split` embeds its parts and takes their mean, `cut` "
+        "embeds its beginning, `refuse` is an error.",
+    )
+    batch: DenseBatch = Field(default_factory=DenseBatch, description="See below.")
+    limits: DenseLimits = Field(default_factory=DenseLimits, description="See below.")
+    parallel: int = Field(default=4, ge=1, le=64, description="Requests at a time, at most.")
+    retry_attempts: int = Field(
+        default=6, ge=0, le=100, description="How often a request that failed for a passing reason is sent again."
+    )
+    retry_delay: Delay = Field(
+        default=1.0, description="How long before the first time; each time after that waits twice as long."
+    )
+
+    @property
+    def label(self) -> str:
+        """How people and estimates name it, e.g. `openai/text-embedding-3-small`."""
+        return f"{self.provider}/{self.model}"
+
+    @property
+    def batch_texts(self) -> int:
+        """Texts in a request, at most."""
+        return self.batch.texts or self.own_batch[0]
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens in a request, about."""
+        return self.batch.tokens or self.own_batch[1]
+
+
+class NetworkDense(DenseSection):
+    """What the providers that are spoken to over HTTP have in common."""
+
+    url: Address
+    api_key: Secret = Field(default=None, description="The key; write `${API_KEY}`, not the key itself.")
+    headers: Annotated[dict[Text, SecretStr], BeforeValidator(none_is_empty)] = Field(
+        default_factory=dict, description="Sent with every request; the values are never shown."
+    )
+    timeout: Duration = Field(default=60.0, description="How long a connection, or the next bytes, are waited for.")
+    deadline: Duration = Field(default=300.0, description="How long one answer as a whole may take.")
+    ca_file: Text | None = Field(
+        default=None, description="A PEM file with more authorities to trust, relative to the config."
+    )
+    verify: bool = Field(default=True, description="Check the server's certificate; `false` only for a try.")
+
+
+class OpenaiConfig(NetworkDense):
+    """OpenAI, and every server that speaks its API: Azure, Ollama, vLLM, LM Studio, TEI, LiteLLM, Mistral."""
+
+    own_batch: ClassVar[tuple[int, int]] = (128, 100_000)
+
+    provider: Literal["openai"] = Field(description="`openai`")
+    url: Address = Field(
+        default="https://api.openai.com/v1",
+        description="The address that `/embeddings` follows, e.g. `http://localhost:11434/v1` for Ollama.",
+    )
+    api_version: Text | None = Field(
+        default=None, description="Azure: the version of its API, e.g. `2024-10-21`; the key is sent as Azure wants it."
+    )
+
+
+class CohereConfig(NetworkDense):
+    """Cohere, which embeds documents and questions differently."""
+
+    own_batch: ClassVar[tuple[int, int]] = (96, 100_000)
+
+    provider: Literal["cohere"] = Field(description="`cohere`")
+    url: Address = Field(default="https://api.cohere.com", description="The address that `/v2/embed` follows.")
+
+
+class VoyageConfig(NetworkDense):
+    """Voyage AI, which embeds documents and questions differently."""
+
+    own_batch: ClassVar[tuple[int, int]] = (128, 100_000)
+
+    provider: Literal["voyage"] = Field(description="`voyage`")
+    url: Address = Field(default="https://api.voyageai.com/v1", description="The address that `/embeddings` follows.")
+
+
+class HttpDenseConfig(NetworkDense):
+    """Any other endpoint that takes JSON and gives JSON, by a template."""
+
+    provider: Literal["http"] = Field(description="`http`")
+    url: Address = Field(description="Where the requests go, as a whole.")
+    body: dict[str, JsonValue] = Field(
+        description="What is sent: `{texts}` is the list of texts (`{text}` a single one, a request each), `{model}`, "
+        "`{kind}` and `{dimensions}` what they say.",
+    )
+    vectors: Text = Field(
+        description="Where the vectors are in the answer, e.g. `data.*.embedding`: keys and positions, `*` for each."
+    )
+    indexes: Text | None = Field(
+        default=None, description="Where the positions of the texts are, e.g. `data.*.index`; without, in their order."
+    )
+    kinds: dict[Literal["document", "query"], str] = Field(
+        default={"document": "document", "query": "query"}, description="What `{kind}` is for each."
+    )
+
+    @model_validator(mode="after")
+    def _check_body(self) -> HttpDenseConfig:
+        names = set(_placeholders(self.body))
+        unknown = sorted(names - {*PLACEHOLDERS})
+        if unknown:
+            raise ValueError(f"body: there is no {{{unknown[0]}}}; expected {{{'}, {'.join(PLACEHOLDERS)}}}")
+        if len(names & {"texts", "text"}) != 1:
+            raise ValueError('body: expected "{texts}" or "{text}" as a value: where the texts go')
+        if "kind" in names and len(self.kinds) < 2:
+            raise ValueError("kinds: expected both document and query")
+        return self
+
+    @property
+    def is_single(self) -> bool:
+        """Whether a request takes one text only."""
+        return "text" in _placeholders(self.body)
+
+    @property
+    def batch_texts(self) -> int:
+        """Texts in a request, at most."""
+        return 1 if self.is_single else super().batch_texts
+
+
+class PythonDenseConfig(DenseSection):
+    """A function of an installed package."""
+
+    own_batch: ClassVar[tuple[int, int]] = (1024, 1_000_000)
+
+    provider: Literal["python"] = Field(description="`python`")
+    function: Annotated[Text, AfterValidator(_check_function)] = Field(
+        description="`module:function`, called with a list of texts and `kind`, `document` or `query`."
+    )
+    parallel: int = Field(default=1, ge=1, le=64, description="Calls at a time, at most.")
+
+
+class LocalDense(DenseSection):
+    """What the models on this machine have in common."""
+
+    own_batch: ClassVar[tuple[int, int]] = (4096, 1 << 30)
+
+    model: Text = Field(description="The model's name, or its folder, relative to the config, beginning with `./`.")
+    parallel: Literal[1] = Field(default=1, description="A model uses all cores by itself.")
+
+
+class FastembedConfig(LocalDense):
+    """A model on this machine by ONNX, without PyTorch; `pip install "qloader[fastembed]"`."""
+
+    provider: Literal["fastembed"] = Field(description="`fastembed`")
+    model: Text = Field(description="The model's name in fastembed, e.g. `BAAI/bge-small-en-v1.5`.")
+    path: Text | None = Field(
+        default=None, description="A folder with its files, relative to the config, so that nothing is downloaded."
+    )
+    threads: int | None = Field(default=None, ge=1, le=1024, description="Cores that it uses; without, all of them.")
+
+    manners: ClassVar[frozenset[str]] = DenseSection.manners | {"path"}
+
+
+class SentenceTransformersConfig(LocalDense):
+    """A model on this machine by PyTorch; `pip install "qloader[sentence-transformers]"`."""
+
+    provider: Literal["sentence-transformers"] = Field(description="`sentence-transformers`")
+    device: Text | None = Field(default=None, description="`cpu`, `cuda` or `mps`; without, the best there is.")
+
+
+_OwnConfig = Annotated[
+    OpenaiConfig
+    | CohereConfig
+    | VoyageConfig
+    | HttpDenseConfig
+    | PythonDenseConfig
+    | FastembedConfig
+    | SentenceTransformersConfig,
+    Field(discriminator="provider"),
+]
+EMBEDDER_TYPES: dict[str, type[DenseSection]] = {
+    "openai": OpenaiConfig,
+    "cohere": CohereConfig,
+    "voyage": VoyageConfig,
+    "http": HttpDenseConfig,
+    "python": PythonDenseConfig,
+    "fastembed": FastembedConfig,
+    "sentence-transformers": SentenceTransformersConfig,
+}
+
+
+class EmbeddingCacheConfig(Section):
+    """Where vectors are kept, so that no text is paid for twice. One cache serves all configs of a user."""
+
+    path: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
+        default=None, description="Its file, relative to the config. Without it, one in the user's cache folder."
+    )
+    max_size: Size = Field(
+        default=2_000_000_000, description="How large it may become; what was not used for longest goes first."
+    )
+    precision: Literal["float16", "float32"] = Field(
+        default="float16", description="How exactly a number is kept; `float16` takes half the space."
+    )
+
+
+def embedder_model(provider: str) -> type[DenseSection] | None:
+    """The model of a provider's section, ours or another package's; None where there is none.
+
+    Raises:
+        ConfigError: Another package offers it, and cannot be loaded.
+    """
+    if provider in EMBEDDER_TYPES:
+        return EMBEDDER_TYPES[provider]
+    found = find_embedder(provider)
+    return found.config if found else None
+
+
+def _check_dense(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Leaves providers that qloader does not have to the package that does."""
+    provider = value.get("provider") if isinstance(value, dict) else None
+    if not isinstance(provider, str) or provider in EMBEDDER_TYPES:
+        return value if isinstance(value, DenseSection) else handler(value)
+    model = embedder_model(provider)
+    return handler(value) if model is None else model.model_validate(value)
+
+
+DenseConfig = Annotated[_OwnConfig, WrapValidator(_check_dense)]
+"""The section of any provider; of another package's, an instance of the model that the package gives."""
+
+
+def _placeholders(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return _PLACEHOLDER.findall(value)
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for part in parts for name in _placeholders(part)]

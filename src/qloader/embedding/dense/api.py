@@ -1,0 +1,237 @@
+"""One endpoint over HTTP: a request, an answer, and words for what a refusal means."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import orjson
+
+from qloader.config.embedders import NetworkDense
+from qloader.embedding.dense.checks import WHAT
+from qloader.embedding.dense.errors import EmbeddingError, RefusedTextsError, TryAgainError
+from qloader.sources.http.addresses import is_loopback_name, shown
+from qloader.sources.http.client import PASSING
+from qloader.sources.http.errors import RequestError
+from qloader.sources.http.exchange import Answer, Exchange, Request
+from qloader.sources.http.network import limits, sleep
+from qloader.sources.http.settings import HttpSettings
+from qloader.sources.http.telling import PassingError
+
+_TOO_MUCH = ("token", "too long", "too large", "too many", "length", "context", "exceed", "maximum", "batch size")
+"""What a refusal says where the texts are too many or too long, whatever the API."""
+
+_SPENT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance")
+"""Codes of a 429 that no waiting helps against."""
+
+_LONGEST_ANSWER = 256_000_000
+_NEVER_SHOWN = 6
+"""A secret of fewer characters than this is no key, but a word that may stand in any message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """How an endpoint is spoken to.
+
+    Attributes:
+        url: Where the requests go.
+        headers: Sent with every request; what a key is sent in is one of them.
+        secrets: What no message may show, whoever says it.
+        http: The manners.
+        has_key: Whether a key is sent.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    http: HttpSettings
+    has_key: bool
+
+    @classmethod
+    def of(cls, section: NetworkDense, url: str, base: Path, *, key_header: str | None = None) -> ApiSettings:
+        """What a section means.
+
+        Args:
+            section: The section.
+            url: Where the requests go.
+            base: The folder that relative paths start from.
+            key_header: The header for the key, where it is no bearer token.
+        """
+        key = section.api_key.get_secret_value() if section.api_key else None
+        own = {name: value.get_secret_value() for name, value in section.headers.items()}
+        headers = {"accept": "application/json", "content-type": "application/json"}
+        if key is not None:
+            headers |= {key_header: key} if key_header else {"authorization": f"Bearer {key}"}
+        return cls(
+            url=url,
+            headers=headers | {name.lower(): value for name, value in own.items()},
+            secrets=tuple(secret for secret in (key, *own.values()) if secret and len(secret) >= _NEVER_SHOWN),
+            http=HttpSettings(
+                timeout=section.timeout,
+                deadline=section.deadline,
+                parallel=section.parallel,
+                ca_file=base / section.ca_file if section.ca_file else None,
+                verify=section.verify,
+                max_bytes=_LONGEST_ANSWER,
+            ),
+            has_key=key is not None or bool(own),
+        )
+
+
+class Api:
+    """Asks one endpoint, once for each call. May be used by several threads at once; follows no redirect."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        """Connects to nothing yet.
+
+        Raises:
+            EmbeddingError: A key would be sent without encryption.
+        """
+        place = urlsplit(settings.url)
+        is_open = place.scheme == "http" and settings.has_key and not is_loopback_name(place.hostname or "")
+        if is_open and settings.http.verify:
+            raise EmbeddingError(
+                f"{WHAT}: {shown(settings.url)} is without encryption, and would be sent the key.",
+                remedy=f"Write {WHAT}.url with https. In a network that you trust, {WHAT}.verify: false sends it all "
+                "the same.",
+            )
+        self._settings = settings
+        self._exchange = Exchange(settings.url, settings.http, auth=None, what=WHAT, sleep=sleep)
+
+    @property
+    def place(self) -> str:
+        """The endpoint, for messages."""
+        return shown(self._settings.url)
+
+    def post(self, body: Any) -> Any:
+        """Sends JSON and gets JSON.
+
+        Raises:
+            TryAgainError: No answer, for a reason that may pass.
+            RefusedTextsError: It does not take these texts.
+            EmbeddingError: It refuses everything, or answers with something else than JSON.
+        """
+        settings = self._settings
+        request = Request("POST", settings.url, settings.headers, orjson.dumps(body), settings.http.max_bytes)
+        try:
+            with limits(time.monotonic() + settings.http.deadline):
+                answer = self._exchange.send(request, settings.url)
+        except PassingError as failure:
+            raise TryAgainError(self._clean(failure.reason)) from failure
+        except RequestError as error:
+            raise EmbeddingError(self._clean(str(error)), remedy=error.remedy) from error
+        if answer.status >= 300:
+            self._refused(answer)
+        return self._json(answer)
+
+    def strange(self, expected: str) -> EmbeddingError:
+        """The error that an answer is JSON, but not what this API says.
+
+        Args:
+            expected: What it lacks.
+        """
+        return EmbeddingError(
+            f"{WHAT}: {self.place} answers with something else than expected: there is no {expected}.",
+            remedy=f"Check {WHAT}.provider and {WHAT}.url: another kind of server may listen there.",
+        )
+
+    def close(self) -> None:
+        """Closes all connections; they are opened again when they are needed."""
+        self._exchange.close()
+
+    def _json(self, answer: Answer) -> Any:
+        if answer.is_html or answer.body[:1] == b"<":
+            raise EmbeddingError(
+                f"{WHAT}: {self.place} answers with a web page where vectors should be.",
+                remedy=f"Check {WHAT}.url: it is the address of an API, most often with /v1 at its end. A login page "
+                "means that a proxy or a single sign-on stands before it.",
+            )
+        try:
+            return orjson.loads(answer.body)
+        except orjson.JSONDecodeError:
+            try:
+                return json.loads(answer.body)  # which takes the NaN that some servers write
+            except ValueError:
+                raise TryAgainError("its answer is no JSON, or is cut off") from None
+
+    def _refused(self, answer: Answer) -> NoReturn:
+        status, said = answer.status, self._said(answer)
+        what = f"{WHAT}: {self.place}"
+        if (status == 429 and self._is_spent(answer)) or status == 402:
+            raise EmbeddingError(
+                f"{what} says that the quota is spent ({status}){said}",
+                remedy="What came back until now is kept in the cache and is not paid for again. Raise the quota, or "
+                "wait for the next one, and run the same command again.",
+            )
+        if status in PASSING:
+            raise TryAgainError(
+                f"{self.place} answers {status}{said.rstrip('.')}",
+                retry_after=answer.headers.get("retry-after"),
+                is_rate=status == 429,
+            )
+        if status == 401:
+            # What it says is left out: it may quote the key.
+            raise EmbeddingError(
+                f"{what} does not accept the key (401)."
+                if self._settings.has_key
+                else f"{what} wants a key (401), and there is none.",
+                remedy=f"Check {WHAT}.api_key, best a variable of the environment: it may be missing, mistyped, "
+                "expired or revoked.",
+            )
+        if status == 403:
+            raise EmbeddingError(
+                f"{what} refuses what is asked with this key (403){said}",
+                remedy="Give the key the right to use the model, or take another one.",
+            )
+        if status in (404, 410):
+            raise EmbeddingError(
+                f"{what} knows no such model or address ({status}){said}",
+                remedy=f"Check {WHAT}.model and {WHAT}.url. Another model makes other vectors: the next plan embeds "
+                "everything anew.",
+            )
+        if 300 <= status < 400:
+            raise EmbeddingError(
+                f"{what} answers with a redirect ({status}), which is not followed: nothing was sent on.",
+                remedy=f"Set {WHAT}.url to the address behind it.",
+            )
+        lowered = said.lower()
+        raise RefusedTextsError(
+            f"{what} refuses the request ({status}){said}",
+            remedy=f"Check {WHAT}.model and the settings beside it. If a text is too long for the model, set "
+            f"{WHAT}.max_tokens.",
+            is_too_much=status == 413 or any(word in lowered for word in _TOO_MUCH),
+        )
+
+    @staticmethod
+    def _is_spent(answer: Answer) -> bool:
+        body = answer.body.lower()
+        return any(code.encode() in body for code in _SPENT)
+
+    def _said(self, answer: Answer) -> str:
+        """What the provider says of it, as the end of a sentence."""
+        try:
+            text = _message(orjson.loads(answer.body))
+        except orjson.JSONDecodeError:
+            text = "" if answer.is_html else answer.body[:400].decode("utf-8", "replace")
+        text = " ".join(self._clean(text).split())
+        text = "".join(char for char in text if char.isprintable())[:300].rstrip(". ")
+        return f": {text}." if text else "."
+
+    def _clean(self, text: str) -> str:
+        for secret in self._settings.secrets:
+            text = text.replace(secret, "…")
+        return text
+
+
+def _message(body: Any) -> str:
+    """The message in the body of an error, as the common APIs have it."""
+    while isinstance(body, dict):
+        body = next((body[key] for key in ("error", "message", "detail", "msg", "errors") if body.get(key)), "")
+    if isinstance(body, list):
+        return _message(body[0]) if body else ""
+    return body if isinstance(body, str) else ""

@@ -1,0 +1,223 @@
+"""Requests to a forge's API, and its refusals as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from qloader import __version__
+from qloader.errors import ForgeError
+from qloader.retrying import RetryPolicy
+
+LONGEST_ANSWER = 512 * 1024 * 1024
+"""Bytes that are read of an answer, at most."""
+
+PAGES = 100
+"""Pages of a list that are read, at most: 10,000 comments."""
+
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_MESSAGE = 200
+"""Characters of a forge's own message that are shown."""
+
+
+class ForgeClient:
+    """Speaks to one forge.
+
+    Questions are sent again where they fail in passing; what writes is not, but for a refusal that came before anything
+    was done (too many requests).
+    """
+
+    def __init__(
+        self, name: str, api: str, headers: Mapping[str, str], *, needs: str, policy: RetryPolicy | None = None
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            name: The forge's name, for messages.
+            api: The address of its API.
+            headers: What says who asks; sent to `api`'s host only.
+            needs: The permissions that a token needs, for messages.
+            policy: When a request is sent again; three times where None.
+        """
+        self._name, self._needs = name, needs
+        self._policy = policy or RetryPolicy(attempts=3, delay=1.0)
+        self._http = httpx.Client(
+            base_url=api.rstrip("/") + "/",
+            headers={"user-agent": f"qloader/{__version__}", "accept": "application/json", **headers},
+            timeout=30.0,
+        )
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Asks for JSON.
+
+        Raises:
+            ForgeError: The forge cannot be reached, or refuses.
+        """
+        return self._json(self._send("GET", path, params=params))
+
+    def try_get(self, path: str) -> Any:
+        """As `get`; None where the forge says that this token may not see it, or that there is none."""
+        answer = self._send("GET", path, allowed=(401, 403, 404))
+        return self._json(answer) if answer.status_code < 300 else None
+
+    def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """The entries of a list that comes by pages.
+
+        Raises:
+            ForgeError: As `get`, or the list has no end.
+        """
+        for page in range(1, PAGES + 1):
+            entries = self.get(path, {**(params or {}), "per_page": 100, "page": page})
+            if not isinstance(entries, list):
+                raise self._odd(path)
+            yield from entries
+            if len(entries) < 100:
+                return
+        raise ForgeError(
+            f"{self._name}: there are more than {PAGES * 100:,} comments on this pull request",
+            remedy="Delete some of them, or open another pull request.",
+        )
+
+    def write(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Sends JSON.
+
+        Raises:
+            ForgeError: As `get`.
+        """
+        self._send(method, path, json=body)
+
+    def download(self, path: str, *, what: str) -> bytes:
+        """Gets a file; a redirect to where it is kept is followed without the token.
+
+        Raises:
+            ForgeError: As `get`; or the file is gone.
+        """
+        answer = self._send("GET", path, allowed=(302, 404, 410))
+        location = answer.headers.get("location")
+        if answer.status_code == 302 and location:
+            # The keeper has its own key in the address, and must not see ours.
+            target = answer.url.join(location)
+            answer = self._send("GET", str(target), allowed=(404, 410), anonymous=True)
+        if answer.status_code >= 300:
+            raise ForgeError(
+                f"{self._name}: {what} is gone",
+                remedy="Artifacts are kept for a time only: plan again and review that.",
+            )
+        return answer.content
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        allowed: tuple[int, ...] = (),
+        anonymous: bool = False,
+    ) -> httpx.Response:
+        failures = 0
+        while True:
+            problem, retry_after = "", None
+            try:
+                answer = self._once(method, path, params=params, json=json, anonymous=anonymous)
+            except httpx.ConnectError as error:
+                problem = f"no connection ({error})"
+            except httpx.HTTPError as error:
+                if method != "GET":
+                    raise self._unreached(f"{type(error).__name__}") from error
+                problem = f"no whole answer ({type(error).__name__})"
+            else:
+                retry_after = answer.headers.get("retry-after")
+                is_refused_for_now = answer.status_code == 429 or (answer.status_code == 403 and retry_after)
+                if answer.status_code in allowed and not is_refused_for_now:
+                    return answer
+                if not is_refused_for_now and (answer.status_code not in _PASSING or method != "GET"):
+                    return self._checked(answer)
+                problem = f"it answers {answer.status_code}"
+            failures += 1
+            if failures > self._policy.attempts:
+                raise self._unreached(problem)
+            self._policy.sleep(self._policy.wait(failures, retry_after))
+
+    def _once(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None, json: Any, anonymous: bool
+    ) -> httpx.Response:
+        request = self._http.build_request(method, path, params=params, json=json)
+        if anonymous:
+            for header in ("authorization", "private-token"):
+                request.headers.pop(header, None)
+        answer = self._http.send(request, stream=True)
+        try:
+            body = bytearray()
+            for block in answer.iter_raw():
+                body += block
+                if len(body) > LONGEST_ANSWER:
+                    raise ForgeError(
+                        f"{self._name}: an answer is longer than {LONGEST_ANSWER // 1024**2} MiB", remedy="Plan again."
+                    )
+        finally:
+            answer.close()
+        headers = [(k, v) for k, v in answer.headers.multi_items() if k not in ("content-length", "transfer-encoding")]
+        return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=request)
+
+    def _checked(self, answer: httpx.Response) -> httpx.Response:
+        status = answer.status_code
+        if status < 300:
+            return answer
+        told = self._told(answer)
+        if status == 401:
+            raise ForgeError(
+                f"{self._name} does not accept the token{told}",
+                remedy=f"It may be wrong or have expired. It needs {self._needs}.",
+                status=status,
+            )
+        if status in (403, 404):
+            raise ForgeError(
+                f"{self._name} answers {status} to {answer.request.method} {answer.request.url.path}{told}",
+                remedy=f"The token needs {self._needs}; the token of a pull request from a fork may only read.",
+                status=status,
+            )
+        raise ForgeError(
+            f"{self._name} answers {status} to {answer.request.method} {answer.request.url.path}{told}",
+            remedy="Look at the forge's status page, and run the job again.",
+            status=status,
+        )
+
+    def _told(self, answer: httpx.Response) -> str:
+        try:
+            message = answer.json().get("message", "")
+        except (ValueError, AttributeError):
+            return ""
+        return f": {str(message)[:_MESSAGE]}" if message else ""
+
+    def _json(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._odd(answer.request.url.path) from None
+
+    def _odd(self, path: str) -> ForgeError:
+        return ForgeError(
+            f"{self._name}: what {path} answers is not what its API says",
+            remedy="Check the address of the API: a proxy or a login page may answer in its place.",
+        )
+
+    def _unreached(self, problem: str) -> ForgeError:
+        return ForgeError(
+            f"{self._name} cannot be reached: {problem}", remedy="Check the network of this job, and run it again."
+        )
+
+
+def need(found: Any, *names: str, odd: Callable[[], ForgeError]) -> Any:
+    """A value deep in an answer.
+
+    Raises:
+        ForgeError: It is not there: the answer is not what the API says.
+    """
+    for name in names:
+        if not isinstance(found, dict) or name not in found:
+            raise odd()
+        found = found[name]
+    return found
