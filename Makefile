@@ -61,7 +61,7 @@ bench: $(STAMP)
 # Every fault at every step with every way on, and N kills at random instants. Hours; `make test` has a short form.
 N ?= 2000
 faults: $(STAMP)
-	QLOADER_EVERY_FAULT=1 QLOADER_KILLS=$(N) $(BIN)/pytest -n auto -s tests/faults
+	QLOADER_EVERY_FAULT=1 QLOADER_RACES=100 QLOADER_KILLS=$(N) $(BIN)/pytest -n auto -s tests/faults tests/state/remote
 
 # Each promise of docs/reliability.md broken once on purpose: a test must notice each. `ONLY=name` tries one.
 broken: $(STAMP)

@@ -106,16 +106,17 @@ def render_picture() -> str:
         (base / "qloader.yaml").write_text(
             "name: handbook\nsources:\n  docs: {type: files, path: docs}\n", encoding="utf-8"
         )
-        _write_story(base / "docs", edited=False)
+        write_story(base / "docs", edited=False)
         workspace = Workspace.open(base / "qloader.yaml")
         with workspace.temporary_plan() as result:
             workspace.apply(result.plan)
-        _write_story(base / "docs", edited=True)
+        write_story(base / "docs", edited=True)
         with workspace.temporary_plan() as result:
             return plan_svg(result.plan, "qloader plan")
 
 
-def _write_story(docs: Path, *, edited: bool) -> None:
+def write_story(docs: Path, *, edited: bool) -> None:
+    """Writes the documents of a small handbook, before or after the change that the pictures show."""
     words = "The index follows the sources, and a plan says beforehand what an apply will do to it. " * 4
     pages = {
         f"guide/part-{number}.md": f"# Part {number}\n\n" + "\n\n".join(f"{words}{number}.{k}" for k in range(8))

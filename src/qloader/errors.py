@@ -7,6 +7,8 @@ Nothing here may import anything else of qloader.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class QloaderError(Exception):
     """Something a user can act on. `str(error)` is one sentence; `remedy` says what to do next.
@@ -78,9 +80,19 @@ class StateUnreachableError(StateError):
 
 
 class GuardError(QloaderError):
-    """A guard or a policy refused the plan before anything was written."""
+    """Guards or policies refused the plan before anything was written.
+
+    Attributes:
+        by: Who refused it: `a guard`, `a policy`.
+        found: What they found, a line each.
+    """
 
     exit_code = 3
+
+    def __init__(self, by: str, found: Sequence[str], *, remedy: str) -> None:
+        lines = "".join(f"\n  {line}" for line in found)
+        super().__init__(f"refused by {by}, nothing was changed:{lines}", remedy=remedy)
+        self.by, self.found = by, tuple(found)
 
 
 class PlanError(QloaderError):

@@ -16,6 +16,7 @@ STORE = "tests/state/test_state_store.py"
 REFRESHING = "tests/refreshing/test_refreshing.py"
 FAULTS = "tests/index/test_server_faults.py"
 ORDER = "tests/applying/test_order_of_writes.py"
+REMOTE = "tests/state/remote"
 
 # Rows of the table in docs/reliability.md, word by word.
 SAME_PLAN = "killed at any step, or any call failing (disk full, I/O error): the same plan finishes it"
@@ -39,6 +40,15 @@ SERVER = (
 ONE_WRITER = "one writer: of two schedulers in the same second one wins, or they take turns"
 LEASE = "a lease outlives a long batch, and no dead holder, whatever clocks do"
 LOST = "a writer that lost its lock, also while it was stopped, writes neither to the state nor to the index"
+LOST_MACHINE = (
+    "a machine lost with its disk at any step: another one, with an empty folder, finishes the same plan, or another; "
+    "the index equals a fresh load"
+)
+RACE = "two machines that apply in the same instant: one does, the other is told, nothing is lost"
+REMOTE_LEASE = (
+    "a lease of all machines depends on no clock but the store's, and a holder that lost it writes nothing more"
+)
+REMOTE_STATE = "no state is written over, lost or taken in half, whatever store and network do"
 READERS = "readers never wait for an apply, and do it no harm"
 GUARDS = "nothing is wiped unasked, whatever happened to a source and whichever flags are given"
 STRANGER = "another repository behind the same name is refused, another clone of the same one is not"
@@ -531,6 +541,65 @@ MUTATIONS = (
         "old-plans-after-rebuild", REBUILD, "a rebuilt state takes up an old serial", "state/store.py",
         'serial = max(int(meta.get("serial", "0")), now // 1000) + 1', 'serial = int(meta.get("serial", "0"))',
         f"{REFRESHING}::test_a_rebuild_over_a_state_that_is_there_keeps_a_copy_and_makes_older_plans_stale",
+    ),
+    # A state that several machines share
+    _one(
+        "nothing-announced", LOST_MACHINE, "the index is written before the store knows of the run",
+        "state/remote/session.py",
+        "                ((source, document_id, run_id) for source, document_id in documents),\n            )\n"
+        "        self._put()\n",
+        "                ((source, document_id, run_id) for source, document_id in documents),\n            )\n",
+        f"{REMOTE}/test_lost_machines.py::test_a_first_load_that_is_lost_is_finished_elsewhere",
+    ),
+    _one(
+        "doubt-believed", LOST_MACHINE, "an apply does not look into the index for documents in doubt",
+        "applying/executor.py", '    if intent.reason != "announced":\n', "    if intent.reason:\n",
+        f"{REMOTE}/test_lost_machines.py::test_another_machine_finishes_what_a_lost_one_began",
+    ),
+    _one(
+        "two-pipelines-believed", LOST_MACHINE, "vectors of a lost run's pipeline are kept", "applying/executor.py",
+        "if parts.is_mixed and before is not None else ()", "if before is None and before is not None else ()",
+        f"{REMOTE}/test_lost_machines.py::test_vectors_of_a_pipeline_that_was_given_up_are_not_believed",
+    ),
+    _one(
+        "remote-lock-taken-away", RACE, "the lock of a living machine is taken", "state/remote/lock.py",
+        "if note is not None and note.lease is not None and not _is_abandoned(store, note):", "if False:",
+        f"{REMOTE}/test_races.py", f"{REMOTE}/test_remote_lock.py",
+    ),
+    _one(
+        "store-not-tried", RACE, "a store without conditional writes is used", "state/remote/lock.py",
+        "            held._check_store()\n", "            pass\n",
+        f"{REMOTE}/test_shared_state.py::test_a_store_without_conditional_writes_is_refused_with_the_reason",
+    ),
+    _one(
+        "holder-s-clock-believed", REMOTE_LEASE, "a lease runs out by its holder's clock", "state/remote/lock.py",
+        "_store_time(store) - note.modified >= timedelta(milliseconds=lock.LEASE_MS)",
+        "lock.now_ms() >= note.lease.expires_at",
+        f"{REMOTE}/test_remote_lock.py",
+    ),
+    _one(
+        "remote-lock-not-confirmed", REMOTE_LEASE, "the index is written without a look at the lock of all machines",
+        "state/remote/session.py",
+        "        if self._held is not None:\n            self._held.confirm()\n        super().confirm()\n",
+        "        super().confirm()\n",
+        f"{REMOTE}/test_remote_lock.py::test_an_apply_that_lost_the_lock_writes_nothing_more_to_the_index",
+    ),
+    _one(
+        "state-put-over-another", REMOTE_STATE, "the state is put whatever is there", "state/remote/session.py",
+        "            version = store.put(store.name, parcel, over=notes.version)\n",
+        "            version = store.overwrite(store.name, parcel)\n",
+        f"{REMOTE}/test_shared_state.py::test_a_state_that_somebody_else_put_meanwhile_is_not_written_over",
+    ),
+    Mutation(
+        "cut-short-taken", REMOTE_STATE, "an object that is cut short is taken", "state/remote/parcel.py",
+        (("    if length < label.length:\n", "    if length < 0:\n"),
+         ("    if length != label.length or digest", "    if length < 0 and digest")),
+        (f"{REMOTE}/test_shared_state.py::test_an_object_that_is_cut_short_is_told_and_nothing_of_it_taken",),
+    ),
+    _one(
+        "ahead-thrown-away", REMOTE_STATE, "a copy that is ahead of the store is replaced", "state/remote/copy.py",
+        "            self._set_aside(label)\n", "            pass\n",
+        f"{REMOTE}/test_shared_state.py::test_a_copy_that_is_ahead_of_a_state_that_went_on_is_kept_aside",
     ),
     # The state
     Mutation(

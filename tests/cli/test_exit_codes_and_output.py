@@ -220,7 +220,7 @@ def test_history_is_as_the_contract_has_it(prompt: Prompt) -> None:
     assert prompt.ok("history").err == "No runs yet.\n"
     prompt.load()
     (run,) = prompt.ok("history", "--format", "json").json["runs"]
-    assert list(run) == ["id", "plan", "status", "started_at", "finished_at", "summary", "error"]
+    assert list(run) == ["id", "plan", "status", "started_at", "finished_at", "summary", "error", "plan_file"]
     assert TIME.fullmatch(run["started_at"])
     assert TIME.fullmatch(run["finished_at"])
     plan = prompt.ok("show", "plan.json", "--format", "json").json

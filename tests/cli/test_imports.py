@@ -30,6 +30,7 @@ HEAVY = {
     "pygments",
     "asyncio",
     "multiprocessing",
+    "obstore",
 }
 
 

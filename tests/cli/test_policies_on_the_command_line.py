@@ -263,8 +263,9 @@ def test_the_estimate_stands_above_the_last_line_where_something_is_embedded(pro
 
 
 def test_the_pace_of_the_last_runs_is_told_after_a_run_that_embedded_enough(prompt: Prompt) -> None:
-    write(prompt.docs, some_documents(120))
     prompt.configure(BASE.replace("size: 5", "size: 50"))
+    prompt.ok("ingest")  # twelve chunks: too few to tell
+    write(prompt.docs, some_documents(120))
     assert "at the pace" not in prompt.ok("ingest").err
     write(prompt.docs, {"new.md": "# New\n\nnew"})
     assert re.search(r"; about \d+ (s|min) at the pace of the last run\.\n", prompt.ok("plan").err)

@@ -49,6 +49,20 @@ def test_the_cache_of_a_server_stays_in_the_user_s_folder_wherever_the_state_is(
     assert places(config) == ("states/mine.sqlite", "user-cache/qloader/handbook/cache.db")
 
 
+@pytest.mark.usefixtures("linux")
+def test_the_copy_of_a_state_in_a_store_lies_in_a_folder_of_its_url(places, tmp_path):
+    remote = "state: {url: 's3://bucket/handbook'}"
+    assert places(remote) == (".qloader/remote/dd52dd88d223/state.db", ".qloader/remote/dd52dd88d223/cache.db")
+    other = places("state: {url: 's3://bucket/other'}")
+    assert other[0] != places(remote)[0]
+    server = f"{SERVER}\n{remote}"
+    assert places(server) == (
+        "user-state/qloader/handbook/remote/dd52dd88d223/state.db", "user-cache/qloader/handbook/cache.db"
+    )  # fmt: skip
+    home = str(tmp_path / "home")
+    assert places(server, QLOADER_HOME=home)[0] == "home/handbook/remote/dd52dd88d223/state.db"
+
+
 def test_two_states_in_one_folder_have_two_caches(places):
     assert places("state: {path: s/a.state.db}") == ("s/a.state.db", "s/a.cache.db")
     assert places("state: {path: s/b.db}") == ("s/b.db", "s/b.cache.db")

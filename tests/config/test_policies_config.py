@@ -42,7 +42,7 @@ def error_of(tmp_path, text):
         ("  p: {forbidden_paths: ['']}\n", ":6: policies.p.forbidden_paths[0]: expected some text"),
         ("  p: {forbidden_paths: drafts/}\n", ":6: policies.p.forbidden_paths: expected a list"),
         ("  p: {required_metadata: [title]}\n", ":6: policies.p.required_metadata[0]: every document has a title"),
-        ("  p: {sources: [wikki]}\n", ':6: policies.p.sources[0]: there is no such source; did you mean "wiki"?'),
+        ("  p: {sources: [wikki]}\n", ':6: policies.p.sources[0]: there is no such source; did you mean wiki?'),
         ("  p: {sources: [ftp]}\n", ":6: policies.p.sources[0]: there is no such source; there is docs, wiki"),
         ("  p: {max_cost: 5}\n", ":6: policies.p.max_cost: no price is configured; set prices.per_million_tokens"),
         ("  p: {max_cost: 5, max_deletes: 1}\n", ":6: policies.p: max_cost is of a whole plan and an estimate"),
@@ -55,7 +55,7 @@ def error_of(tmp_path, text):
         ("prices: {currency: dollars}\n", 'prices.currency: expected the three letters of a currency, such as USD'),
         (
             "prices: {per_million_tokens: {bm52: 1}}\n",
-            ':6: prices.per_million_tokens.bm52: there is no such embedder; did you mean "bm25"?',
+            ':6: prices.per_million_tokens.bm52: there is no such embedder; did you mean bm25?',
         ),
         ("prices: {per_million_tokens: {bm25: -1}}\n", "prices.per_million_tokens.bm25: expected at least 0; found -1"),
     ],

@@ -48,7 +48,9 @@ GIVES_A_MESSAGE = {
 """Functions and tables whose texts an error or a warning says, by module."""
 
 _FEWEST_LETTERS = 6
-_MODELS = frozenset(f"config/{name}.py" for name in ("models", "policies", "sources", "fields", "units", "environment"))
+_MODELS = frozenset(
+    f"config/{name}.py" for name in ("models", "policies", "remote", "sources", "fields", "units", "environment")
+)
 
 
 @dataclass(frozen=True, order=True)

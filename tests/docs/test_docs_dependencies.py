@@ -26,7 +26,11 @@ def test_every_dependency_is_explained_and_nothing_else_is():
 def licence(name):
     """What the installed package says of its licence, as SPDX names it."""
     facts = metadata(name)
-    spelt_out = {"MIT License": "MIT", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0"}
+    spelt_out = {
+        "Apache Software License": "Apache-2.0",
+        "MIT License": "MIT",
+        "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    }
     classified = [line.rpartition(" :: ")[2] for line in facts.get_all("Classifier", []) if "License ::" in line]
     return facts["License-Expression"] or facts["License"] or " AND ".join(spelt_out[line] for line in classified)
 

@@ -1,4 +1,4 @@
-"""The examples of docs/policies.md: the config that its outputs rest on, and the policy, installed as a stranger would."""
+"""The examples of docs/policies.md: the config that its outputs rest on, and the policy, installed by a stranger."""
 
 import tomllib
 

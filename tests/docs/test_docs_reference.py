@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs_pages import DOCS, ROOT, blocks, code_spans, named, pages, read, table_rows
+from docs_pages import DOCS, ROOT, blocks, code_spans, links, named, pages, read, table_rows
 from docs_stage import SCENES, Stage
 from error_messages import SOURCE
 from typer.main import get_command
@@ -94,37 +94,17 @@ def test_every_table_of_the_state_is_explained():
     assert explained == tables
 
 
-def shape(value):
-    """The keys of a JSON value, lists by their first item."""
-    match value:
-        case dict():
-            return {key: shape(inner) for key, inner in value.items()}
-        case [first, *_]:
-            return [shape(first)]
-        case _:
-            return None
-
-
-def promised_shape(text):
-    """The same of `{"hits": [{"address", "score"}]}`, as the page writes it."""
-    return shape(json.loads(re.sub(r'("\w+")(?!\s*:)', r"\1: null", text)))
-
-
-def fits(found, promised):
-    """Whether a value has just the promised keys; where the page goes no further, anything may be there."""
-    if promised is None or (found is None and isinstance(promised, list)):
-        return True
-    if isinstance(promised, list):
-        return fits(found[0], promised[0])
-    return found.keys() == promised.keys() and all(fits(found[key], promised[key]) for key in promised)
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     stage = Stage(tmp_path_factory.mktemp("json"))
     SCENES["a folder of Markdown"](stage)
     stage.do("qloader init && qloader ingest")
     return stage
+
+
+def test_every_schema_of_an_output_is_on_the_page_of_machine_output():
+    schemas = {path.relative_to(DOCS).as_posix() for path in (DOCS / "schema" / "output").iterdir()}
+    assert {target for _, target in links(DOCS / "machine-output.md") if "/output/" in target} == schemas
 
 
 def test_the_payload_of_a_point_is_what_the_page_says(stage):
@@ -137,25 +117,3 @@ def test_the_payload_of_a_point_is_what_the_page_says(stage):
     assert code == 0, output
     for payload in json.loads(output):
         assert payload.keys() == {code for row in rows for code in row[0].codes}
-
-
-EXAMPLES = {
-    "apply": "apply --auto-approve",
-    "destroy": "destroy --auto-approve",
-    "ingest --dry-run": "ingest --dry-run",
-    "search": "search plan",
-    "state show": "state show docs/intro.md",
-}
-
-
-def promises():
-    for row in table_rows(DOCS / "commands.md"):
-        if len(row) == 2 and row[1].codes and row[1].codes[-1].startswith("{"):
-            yield from ((name, row[1].codes[-1]) for name in row[0].codes)
-
-
-@pytest.mark.parametrize(("name", "promised"), sorted(promises(), key=lambda item: item[0] == "destroy"))
-def test_the_json_of_a_command_has_the_keys_that_the_page_promises(stage, name, promised):
-    code, output = stage.run(f"qloader {EXAMPLES.get(name, name)} --format json 2>/dev/null")
-    assert code == 0
-    assert fits(shape(json.loads(output)), promised_shape(promised)), output

@@ -245,10 +245,12 @@ def test_a_custom_policy_sees_the_header_its_changes_and_its_options():
 def test_a_custom_policy_is_told_the_same_at_plan_and_at_apply():
     seen = []
     policy = Policy("p", custom=lambda header, changes, options: seen.append(header) or ())
-    tally = PolicyTally([policy])
-    first = header_of()
-    for header in (first, replace(record_outcomes(first, outcomes(policy, [])), digest="f" * 32)):
-        tally.conclude(header, lambda: iter(()))
+    warning = Policy("w", effect="warn", max_deletes=0)
+    first = replace(header_of(), warnings=(PlanWarning("docs", "skipped", "1 item skipped"),))
+    recorded = replace(record_outcomes(first, outcomes([policy, warning], DELETES)), digest="f" * 32)
+    assert (len(recorded.warnings), len(recorded.policies)) == (2, 2)
+    for header in (first, recorded):
+        PolicyTally([policy]).conclude(header, lambda: iter(()))
     assert seen[-1] == seen[-2] == first
 
 

@@ -19,7 +19,7 @@ from qloader.render.markdown import LIMIT, render_markdown
 from qloader.render.review import Review, describe_policies
 
 LINES = ["refused by a policy, nothing was changed:", *(f"  paths: {name}" for name in HOSTILE_IDS if "\n" not in name)]
-REFUSAL = GuardError("\n".join(LINES), remedy="Plan again with --allow `<b>@all</b>`.")
+REFUSAL = GuardError("a policy", [line.strip() for line in LINES[1:]], remedy="Plan again with --allow `<b>@all</b>`.")
 
 
 def policed(*results: PolicyResult, embedding: str = "bm25") -> MemoryPlan:
@@ -80,7 +80,7 @@ def test_names_of_policies_and_embedders_are_names(name: str) -> None:
 
 
 def test_a_long_refusal_leaves_a_comment_its_limit() -> None:
-    refusal = GuardError("\n".join(f"  p{n}: {'document ' * 100}" for n in range(2_000)), remedy="Plan again.")
+    refusal = GuardError("a policy", [f"p{n}: {'document ' * 100}" for n in range(2_000)], remedy="Plan again.")
     plan = endless_plan(5_000)
     warnings = tuple(PlanWarning(f"p{n}", "policy", "long " * 100) for n in range(500))
     comment = "".join(render_markdown(plan, review=Review(refusal=refusal, warnings=warnings)))

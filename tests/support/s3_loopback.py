@@ -1,4 +1,4 @@
-"""S3 on this machine's loopback: moto's own server over real HTTP, and what networks and other stores do to requests."""
+"""S3 on this machine's loopback: moto's own server over real HTTP, and what networks and stores do to requests."""
 
 from __future__ import annotations
 

@@ -101,9 +101,7 @@ class _Loaded:
     document: Document | None
 
 
-def announce(
-    plan: Plan, run_id: int, state: StateStore, labels: Mapping[str, PointLabels], *, resumed: bool
-) -> None:
+def announce(plan: Plan, run_id: int, state: StateStore, labels: Mapping[str, PointLabels], *, resumed: bool) -> None:
     """Tells the state which documents a run may touch, before it touches the index at all.
 
     Args:

@@ -66,12 +66,12 @@ def _facts(run: RunRecord, files: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "id": run.id,
         "plan": run.plan,
-        "plan_file": _name_file(files.get(run.plan)),
         "status": run.status,
         "started_at": iso(run.started_at),
         "finished_at": iso(run.finished_at),
         "summary": dict(run.summary),
         "error": run.error,
+        "plan_file": _name_file(files.get(run.plan)),
     }
 
 

@@ -123,7 +123,7 @@ def _found(path: Path_, parsed: ParsedFile) -> str:
     if isinstance(value, dict | list):
         kind = "mapping" if isinstance(value, dict) else "list"
         return f"found a {kind}" if value else f"found an empty {kind}"
-    if value is not None and last in _SECRET_KEYS:
+    if value is not None and (last in _SECRET_KEYS or "headers" in path):
         return "found a value that is not shown"
     if isinstance(value, str):
         text = _printable(_without_credentials(value))

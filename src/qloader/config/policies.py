@@ -158,4 +158,8 @@ def _contradictions(config: Config, parsed: ParsedFile) -> Iterator[Mistake]:
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = get_close_matches(name, names, 1)
-    return f"there is no such {kind}; " + (f'did you mean "{near[0]}"?' if near else f"there is {', '.join(names)}")
+    return f"there is no such {kind}; {f'did you mean {near[0]}?' if near else f'there is {_listed(names)}'}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -11,8 +11,6 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from qloader.config.fields import Secret, Section, Text, empty_is_none
 
-_EXPECTED = "expected the place of an object, such as s3://bucket/handbook, gs://, az:// or file:///folder/handbook"
-
 _SCHEMES: Mapping[str, frozenset[str]] = {
     "s3": frozenset({"endpoint", "region", "access_key_id", "secret_access_key", "session_token"}),
     "gs": frozenset({"service_account"}),
@@ -67,12 +65,18 @@ def check_url(value: str | None) -> str | None:
     except ValueError:
         is_usable = False
     if not is_usable or re.search(r"\s", value):
-        raise ValueError(_EXPECTED)
+        raise _unexpected()
     if "@" in parts.netloc:
         raise ValueError("an address holds no credentials; give them in the environment, or in `options` as ${VAR}")
     if bool(parts.netloc) == (parts.scheme == "file") or not parts.path.strip("/") or parts.path.endswith("/"):
-        raise ValueError(_EXPECTED)
+        raise _unexpected()
     return value
+
+
+def _unexpected() -> ValueError:
+    return ValueError(
+        "expected the place of an object, such as s3://bucket/handbook, gs://, az:// or file:///folder/handbook"
+    )
 
 
 def check_options(url: str | None, options: RemoteOptions) -> RemoteOptions:
@@ -83,7 +87,8 @@ def check_options(url: str | None, options: RemoteOptions) -> RemoteOptions:
     """
     known = _SCHEMES[urlsplit(url).scheme] if url else frozenset()
     for key in options.given():
+        if not url:
+            raise ValueError(f"`{key}` is for the store of a state that has a `url`")
         if key not in known:
-            what = f"{urlsplit(url).scheme}:// knows no `{key}`" if url else f"`{key}` is for a state with a `url`"
-            raise ValueError(f"{what}; it is not used here")
+            raise ValueError(f"a store of the kind {urlsplit(url).scheme}:// knows no `{key}`")
     return options

@@ -67,7 +67,7 @@ def connect(path: Path) -> sqlite3.Connection | None:
                 f"PRAGMA user_version = {CACHE_VERSION}; COMMIT;"
             )
         connection.execute("PRAGMA synchronous = NORMAL")  # may lose the last rows to a power cut, never mixes them
-        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA cache_size = -65536")
     except BaseException:
         connection.close()
         raise

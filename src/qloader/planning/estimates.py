@@ -111,8 +111,10 @@ def estimate_plan(header: PlanHeader, prices: Prices | None = None, pace: Pace |
 
 def format_cost(amount: float, currency: str) -> str:
     """An amount for people: `12.40 USD`; below a hundredth its first digit, so that it is not told to be nothing."""
-    text = f"{amount:,.2f}" if amount >= 0.01 or not amount else f"{float(f'{amount:.1g}'):.12f}".rstrip("0").rstrip(".")
-    return f"{text} {currency}"
+    if amount >= 0.01 or not amount:
+        return f"{amount:,.2f} {currency}"
+    first_digit = float(f"{amount:.1g}")
+    return f"{first_digit:.12f}".rstrip("0").rstrip(".") + f" {currency}"
 
 
 def _embedders(embedding: Mapping[str, Any]) -> list[tuple[str, float, float]]:

@@ -79,7 +79,8 @@ def check_guards(
         refusals.extend(_refuse_updates(name, tally, limits))
     if refusals:
         raise GuardError(
-            "refused by a guard, nothing was changed:\n" + "\n".join(f"  {refusal.text}" for refusal in refusals),
+            "a guard",
+            [refusal.text for refusal in refusals],
             remedy="Look whether the source is whole (a missing mount, a wrong path or branch, an account that lost a "
             "permission). " + _way_past(refusals),
         )
@@ -95,7 +96,11 @@ def find_refusal(*checks: Callable[[], None]) -> GuardError | None:
             refusals.append(refusal)
     if len(refusals) < 2:
         return refusals[0] if refusals else None
-    return GuardError("\n".join(map(str, refusals)), remedy=" ".join(refusal.remedy for refusal in refusals))
+    return GuardError(
+        " and ".join(refusal.by for refusal in refusals),
+        [line for refusal in refusals for line in refusal.found],
+        remedy=" ".join(refusal.remedy for refusal in refusals),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,11 +176,8 @@ def check_policies(outcomes: Iterable[Outcome]) -> None:
     """
     denied = [outcome for outcome in outcomes if outcome.result == "denied"]
     if denied:
-        lines = [f"  {outcome.policy.name}: {finding}" for outcome in denied for finding in outcome.findings]
-        raise GuardError(
-            "refused by a policy, nothing was changed:\n" + "\n".join(lines),
-            remedy=_way_past([o.policy for o in denied]),
-        )
+        found = [f"{outcome.policy.name}: {finding}" for outcome in denied for finding in outcome.findings]
+        raise GuardError("a policy", found, remedy=_way_past([o.policy for o in denied]))
 
 
 def record_outcomes(header: PlanHeader, outcomes: Sequence[Outcome]) -> PlanHeader:

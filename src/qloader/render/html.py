@@ -230,8 +230,8 @@ def _row(change: Change) -> str:
 
 
 def _refusal(refusal: GuardError) -> str:
-    """Why the plan may not be applied: the first line of each refusal, and what each says below it."""
-    lines = "".join(f"<li>{_text(line)}</li>\n" for line in str(refusal).split("\n"))
+    """Why the plan may not be applied: what was found, and what to do."""
+    lines = "".join(f"<li>{_text(line)}</li>\n" for line in refusal.found)
     return (
         f'<section class="refusal" aria-label="Refusal">\n<h2>This plan may not be applied</h2>\n<ul>\n{lines}</ul>\n'
         f"<p>{_text(refusal.remedy)}</p>\n</section>\n"

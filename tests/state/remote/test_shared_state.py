@@ -155,8 +155,9 @@ def test_a_copy_is_not_written_as_if_it_were_the_state(loaded: Workspace) -> Non
 
 def test_a_store_that_is_down_is_an_error_and_no_reason_to_plan_from_an_old_copy(loaded: Workspace, s3: S3) -> None:
     s3.trouble("GET", [DOWN] * 9)
-    with pytest.raises(StateUnreachableError, match=f"the state {URL} cannot be read") as raised, (
-        loaded.temporary_plan()
+    with (
+        pytest.raises(StateUnreachableError, match=f"the state {URL} cannot be read") as raised,
+        loaded.temporary_plan(),
     ):
         pass
     assert "run the same command again" in raised.value.remedy
@@ -263,7 +264,7 @@ def test_an_object_that_is_cut_short_is_told_and_nothing_of_it_taken(
 ) -> None:
     s3.write(NAME, s3.read(NAME)[:length])
     second = team.runner("second")
-    with pytest.raises(StateError, match="is cut short|is damaged|is no state") as raised:
+    with pytest.raises(StateError, match=r"is cut short|is damaged|is no state") as raised:
         second.status()
     assert raised.value.remedy
     assert not second.settings.state.exists()
@@ -293,6 +294,14 @@ def test_a_state_that_is_gone_is_no_new_beginning(team: Team, loaded: Workspace,
     team.assert_all_is_well(team.runner("second"))
 
 
+def test_what_a_killed_process_left_half_way_is_swept_up(loaded: Workspace) -> None:
+    folder = loaded.settings.state.parent
+    for name in (".packing.1", ".fetched.1"):
+        (folder / name).write_bytes(b"half a state")
+    plan_and_apply(loaded)
+    assert [path.name for path in folder.iterdir() if path.name.startswith((".packing", ".fetched"))] == []
+
+
 def test_a_damaged_copy_is_put_aside_and_fetched_again(team: Team, loaded: Workspace) -> None:
     with sqlite3.connect(loaded.settings.state) as state:
         state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -318,6 +327,17 @@ def test_a_store_without_conditional_writes_is_refused_with_the_reason(team: Tea
     plan_and_apply(runner)  # and no lock was left behind
 
 
+def test_that_there_are_no_credentials_is_told(team: Team, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # where a cloud tells a machine's role
+    runner = team.runner(
+        "first", state=f"state: {{url: '{URL}', options: {{endpoint: '{s3.url}', region: us-east-1}}}}"
+    )
+    with pytest.raises(StateConnectionError, match="there are no credentials, and this machine has no role"):
+        runner.status()
+
+
 def test_no_key_is_in_an_error(loaded: Workspace, s3: S3) -> None:
     s3.trouble("GET", [Trouble(403, "SignatureDoesNotMatch loopback-secret-1f9e AKIALOOPBACK")])
     with pytest.raises(StateConnectionError) as raised:
@@ -333,7 +353,7 @@ def test_a_local_state_moves_to_the_store_and_the_file_is_kept(team: Team, s3: S
     team.write(some_pages(3))
     plan_and_apply(team.runner("first", state=""))
     runner = team.runner("first")
-    with pytest.raises(StateError, match="there is one at .*, where it was before") as raised, runner.temporary_plan():
+    with pytest.raises(StateError, match=r"there is one at .*, where it was before") as raised, runner.temporary_plan():
         pass
     assert "qloader state migrate" in raised.value.remedy
     assert NAME not in s3.objects
@@ -385,6 +405,9 @@ def test_a_folder_does_as_well(team: Team, tmp_path: Path) -> None:
     team.s3, team.url = None, f"file://{tmp_path}/shared/handbook"
     team.write(some_pages(3))
     first, second = team.runner("first"), team.runner("second")
+    with pytest.raises(StateConnectionError, match="there is no folder"):  # a disk that is not mounted, say
+        plan_and_apply(first)
+    (tmp_path / "shared").mkdir()
     plan_and_apply(first)
     team.write({"docs/page-01.md": None, "notes/new.md": "# New\n"})
     with second.settings.write_state() as state:
@@ -409,9 +432,9 @@ def test_a_folder_does_as_well(team: Team, tmp_path: Path) -> None:
         ("{url: 'file://folder/y'}", "expected the place of an object"),
         ("{url: 's3://key:secret@bucket/y'}", "an address holds no credentials"),
         ("{url: 's3://bucket/y', path: state.db}", "`url` and `path` exclude each other"),
-        ("{url: 'gs://bucket/y', options: {region: x}}", "gs:// knows no `region`"),
+        ("{url: 'gs://bucket/y', options: {region: x}}", "a store of the kind gs:// knows no `region`"),
         ("{url: 's3://bucket/y', options: {regoin: x}}", 'did you mean "region"'),
-        ("{options: {region: x}}", "`region` is for a state with a `url`"),
+        ("{options: {region: x}}", "`region` is for the store of a state that has a `url`"),
     ],
 )
 def test_a_mistake_in_the_config_is_told(team: Team, state: str, words: str) -> None:

@@ -13,8 +13,9 @@ class Limits:
     """Spaces requests out evenly: time that passes unused is not made up for with a burst.
 
     A request takes its place when it asks for it and sleeps until then, so that a thread which wakes up late costs
-    nothing of the rate; as many requests as there are threads may so be late, and in another minute than meant. What a request will cost in tokens is estimated; what the provider then counts corrects the
-    account, and the estimates of the requests to come.
+    nothing of the rate; as many requests as there are threads may so be late, and in another minute than meant. What a
+    request will cost in tokens is estimated; what the provider then counts corrects the account, and the estimates of
+    the requests to come.
     """
 
     def __init__(

@@ -24,8 +24,12 @@ from pathlib import Path
 from qloader.errors import StateError
 from qloader.state import database, lock
 from qloader.state.records import REMOTE_NOTES
-from qloader.state.remote.parcel import Label, read_label, unpack
+from qloader.state.remote.parcel import PACKING, Label, read_label, unpack
 from qloader.state.remote.store import Found, RemoteStore, Unchanged, Version, file_lock
+
+
+FETCHED = ".fetched."
+"""How files begin that are on their way into the copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,12 @@ class WorkingCopy:
             is_there = self.store.read(self.store.name, unless=notes.version) is not None
         return not is_there and self.former is not None and _has_lineage(self.former)
 
+    def sweep(self) -> None:
+        """Removes what killed processes left half-way, within `alone` and under the lock of all machines."""
+        for name in (f"{FETCHED}*", f"{PACKING}*"):
+            for left in self.path.parent.glob(name):
+                left.unlink(missing_ok=True)
+
     def set_aside(self) -> Path:
         """Keeps what the copy holds as a backup beside it."""
         with contextlib.closing(database.open_older(self.path)) as connection:
@@ -164,7 +174,7 @@ class WorkingCopy:
             )
 
     def _take(self, found: Found, label: Label, rest: bytes) -> None:
-        new = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
+        new = self.path.with_name(f"{FETCHED}{uuid.uuid4().hex}")
         try:
             unpack(label, rest, found.chunks, new, self.store.url)
             with database.translated(new), contextlib.closing(database.open_older(new)) as connection:
@@ -194,7 +204,7 @@ class WorkingCopy:
             StateError: It cannot be read.
         """
         notes, _ = self.look()
-        new = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
+        new = self.path.with_name(f"{FETCHED}{uuid.uuid4().hex}")
         try:
             with database.translated(file), contextlib.closing(database.open_as_it_is(file)) as source:
                 database.backup(source, file, self.permissions, new)

@@ -30,6 +30,7 @@ _NOBODY_S = Version('"00000000000000000000000000000000"', "1")
 """A version that no object has."""
 
 _TRIES = 3
+_PATIENCE_S = 5.0
 
 _held: set[str] = set()
 """The leases that this very process holds."""
@@ -160,11 +161,16 @@ class RemoteLock:
     def give_back(self) -> None:
         """Lets the next one in; does nothing where the lease is another's by now."""
         self._is_over.set()
-        self._thread.join()
+        # Where the store does not answer a renewal that is under way, the lease runs out by itself.
+        if self._turn.acquire(timeout=_PATIENCE_S):
+            try:
+                if not self._is_lost:
+                    with contextlib.suppress(StateError, ConflictError):
+                        self._store.put(_name(self._store), _written(None), over=self._version)
+                    self._is_lost = True
+            finally:
+                self._turn.release()
         _held.discard(self.lease.id)
-        if not self._is_lost:
-            with contextlib.suppress(StateError, ConflictError), self._turn:
-                self._store.put(_name(self._store), _written(None), over=self._version)
 
     def _is_safe(self) -> bool:
         if self._is_lost:

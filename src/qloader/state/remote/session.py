@@ -52,7 +52,7 @@ class RemoteStateStore(StateStore):
         self._options = options
         self._held: RemoteLock | None = None
         self._is_version_kept = False
-        self._next_checkpoint = 0.0
+        self._next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
 
     @classmethod
     def open(cls, copy: WorkingCopy, *, versions: int, replaces: bool = False, **options: Any) -> Self:
@@ -99,6 +99,7 @@ class RemoteStateStore(StateStore):
         try:
             with self._copy.alone():
                 self._connection.close()
+                self._copy.sweep()
                 notes, is_written = self._copy.look()
                 if not is_written:
                     self._copy.fetch(notes, replaces=self._replaces)

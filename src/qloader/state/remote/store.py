@@ -42,6 +42,9 @@ RETRIES = 2
 
 _REASON = re.compile(r"<Code>([^<]*)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
 _NO_PLACE = ("NoSuchBucket", "ContainerNotFound", "specified bucket does not exist", "container does not exist")
+_ASKS_FOR_ROLE = ("/latest/api/token", "/latest/meta-data/", "/computeMetadata/", "/metadata/identity/")
+"""What a machine in a cloud is asked for its role by, when nothing else gives credentials."""
+
 _NO_CONDITIONS = ("NotImplemented", "not yet implemented", "501 Not Implemented")
 
 
@@ -238,6 +241,11 @@ class RemoteStore:
                 raise self.unfit("it says so itself") from None
             if "ConditionalRequestConflict" in str(error):
                 raise ConflictError from None
+            if any(path in str(error).partition("\n")[0] for path in _ASKS_FOR_ROLE):
+                raise StateConnectionError(
+                    f"the state {self.url} cannot be {doing}: there are no credentials, and this machine has no role",
+                    remedy="Give them in the environment or in state.options; profiles in ~/.aws are not read.",
+                ) from None
             raise StateUnreachableError(
                 f"the state {self.url} cannot be {doing}: {self._reason(error)}",
                 remedy="Look whether the store answers, and run the same command again.",
@@ -294,17 +302,15 @@ class FolderStore(RemoteStore):
         self.name = path.name
         self._folder = path.parent
 
-    def read(self, name: str, *, unless: Version | None = None) -> Found | Unchanged | None:
-        """See `RemoteStore.read`."""
-        return super().read(name, unless=unless) if self._folder.is_dir() else None
-
     def copy(self, name: str, to: str) -> None:
         """See `RemoteStore.copy`."""
-        self._make((self._folder / to).parent)
+        try:
+            make_private_folder((self._folder / to).parent)
+        except OSError as error:
+            raise self._unusable(error) from error
         super().copy(name, to)
 
     def _put(self, name: str, data: bytes, mode: Any) -> Version:
-        self._make((self._folder / name).parent)
         with file_lock(self._folder / f"{self.name}.flock", self._unusable):
             if isinstance(mode, dict):
                 found = self.read(name)
@@ -314,12 +320,6 @@ class FolderStore(RemoteStore):
             version = super()._put(name, data, mode)
             self._sync(self._folder / name)
             return version
-
-    def _make(self, folder: Path) -> None:
-        try:
-            make_private_folder(folder)
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def _sync(self, path: Path) -> None:
         """So that what is written survives a power cut."""
@@ -334,6 +334,12 @@ class FolderStore(RemoteStore):
             raise self._unusable(error) from error
 
     def _store(self, timeout: float, read_timeout: float | None = None) -> ObjectStore:
+        if not self._folder.is_dir():
+            # Not made: a disk that is not mounted would become an empty state.
+            raise StateConnectionError(
+                f"the state {self.url} cannot be reached: there is no folder {self._folder}",
+                remedy="Mount it, or make it first; or correct state.url.",
+            )
         try:
             return LocalStore(self._folder)
         except exceptions.BaseError as error:
