@@ -7,7 +7,10 @@ Nothing here may import anything else of qloader.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class QloaderError(Exception):
@@ -83,16 +86,14 @@ class GuardError(QloaderError):
     """Guards or policies refused the plan before anything was written.
 
     Attributes:
-        by: Who refused it: `a guard`, `a policy`.
-        found: What they found, a line each.
+        found: What they found, a sentence each; the message holds them below its first line.
     """
 
     exit_code = 3
 
-    def __init__(self, by: str, found: Sequence[str], *, remedy: str) -> None:
-        lines = "".join(f"\n  {line}" for line in found)
-        super().__init__(f"refused by {by}, nothing was changed:{lines}", remedy=remedy)
-        self.by, self.found = by, tuple(found)
+    def __init__(self, message: str, *, found: Sequence[str], remedy: str) -> None:
+        super().__init__("\n  ".join((message, *found)), remedy=remedy)
+        self.found = tuple(found)
 
 
 class PlanError(QloaderError):

@@ -554,6 +554,7 @@ MUTATIONS = (
     _one(
         "doubt-believed", LOST_MACHINE, "an apply does not look into the index for documents in doubt",
         "applying/executor.py", '    if intent.reason != "announced":\n', "    if intent.reason:\n",
+        f"{REMOTE}/test_lost_machines.py::test_a_first_load_that_is_lost_is_finished_elsewhere",
         f"{REMOTE}/test_lost_machines.py::test_another_machine_finishes_what_a_lost_one_began",
     ),
     _one(
@@ -593,7 +594,8 @@ MUTATIONS = (
     Mutation(
         "cut-short-taken", REMOTE_STATE, "an object that is cut short is taken", "state/remote/parcel.py",
         (("    if length < label.length:\n", "    if length < 0:\n"),
-         ("    if length != label.length or digest", "    if length < 0 and digest")),
+         ("    if length != label.length or digest.hexdigest() != label.sha256 or not opener.eof:\n",
+          "    if length < 0:\n")),
         (f"{REMOTE}/test_shared_state.py::test_an_object_that_is_cut_short_is_told_and_nothing_of_it_taken",),
     ),
     _one(

@@ -173,7 +173,7 @@ def test_a_provider_of_another_package_is_opened_like_any_other(packages):
 
     install(packages, "qloader-words", {"words_embedder": MODULE}, {EMBEDDERS: {"words": "words_embedder:EMBEDDER"}})
     assert embedder_names() == ["words"]
-    section = section_of(**{"provider": "words", "model": "m", "dialect": "broad", "password": "hunter2"})
+    section = section_of(provider="words", model="m", dialect="broad", password="hunter2")
     assert isinstance(section, DenseSection)
     assert embedder_of(section).embed(["one", "two"]).shape == (2, 32)
     assert dense_settings(section)["dialect"] == "broad"

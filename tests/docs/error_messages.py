@@ -49,7 +49,8 @@ GIVES_A_MESSAGE = {
 
 _FEWEST_LETTERS = 6
 _MODELS = frozenset(
-    f"config/{name}.py" for name in ("models", "policies", "remote", "sources", "fields", "units", "environment")
+    f"config/{name}.py"
+    for name in ("models", "embedders", "policies", "remote", "sources", "fields", "units", "environment")
 )
 
 

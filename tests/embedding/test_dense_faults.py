@@ -233,6 +233,15 @@ def test_a_key_is_not_sent_without_encryption_but_to_this_machine():
     embedder_of(section.model_copy(update={"verify": False}))
 
 
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", f"{KEY}\x00", "schlüssel-schlüssel"])
+def test_a_key_that_can_be_none_is_refused_and_not_shown(place, key):
+    _, url = place
+    error = error_of(openai(url, api_key=key))
+    assert str(error).startswith("embedding.dense.api_key holds a line break or another character")
+    error = error_of(openai(url, headers={"X-Team": key}))
+    assert str(error).startswith("embedding.dense.headers.X-Team holds")
+
+
 def test_a_batch_that_is_too_large_is_sent_in_parts_and_the_next_ones_are_smaller(place):
     model, url = place
     model.max_texts = 32

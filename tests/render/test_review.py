@@ -14,12 +14,15 @@ from test_plan_markdown import GITHUB, assert_names_mean_nothing
 
 from qloader.errors import GuardError
 from qloader.planning.plan import MemoryPlan, Pipeline, PlanWarning, PolicyResult
+from qloader.render.escape import escape_controls
 from qloader.render.html import render_html
 from qloader.render.markdown import LIMIT, render_markdown
 from qloader.render.review import Review, describe_policies
 
 LINES = ["refused by a policy, nothing was changed:", *(f"  paths: {name}" for name in HOSTILE_IDS if "\n" not in name)]
-REFUSAL = GuardError("a policy", [line.strip() for line in LINES[1:]], remedy="Plan again with --allow `<b>@all</b>`.")
+REFUSAL = GuardError(
+    LINES[0], found=[line.strip() for line in LINES[1:]], remedy="Plan again with --allow `<b>@all</b>`."
+)
 
 
 def policed(*results: PolicyResult, embedding: str = "bm25") -> MemoryPlan:
@@ -63,7 +66,7 @@ def test_a_refusal_is_read_in_full_and_nothing_in_it_means_anything() -> None:
     assert hidden(block.content.replace("\n", "")) == []
     page = "".join(render_html(plan, review=review))
     tree = LexborHTMLParser(page)
-    assert len(tree.css(".refusal li")) == len(LINES)
+    assert [item.text() for item in tree.css(".refusal li")] == [escape_controls(line) for line in REFUSAL.found]
     assert tree.css_first(".refusal p").text() == REFUSAL.remedy
     assert_nothing_on_it_acts(page)
 
@@ -80,7 +83,7 @@ def test_names_of_policies_and_embedders_are_names(name: str) -> None:
 
 
 def test_a_long_refusal_leaves_a_comment_its_limit() -> None:
-    refusal = GuardError("a policy", [f"p{n}: {'document ' * 100}" for n in range(2_000)], remedy="Plan again.")
+    refusal = GuardError("refused:", found=[f"p{n}: {'document ' * 100}" for n in range(2_000)], remedy="Plan again.")
     plan = endless_plan(5_000)
     warnings = tuple(PlanWarning(f"p{n}", "policy", "long " * 100) for n in range(500))
     comment = "".join(render_markdown(plan, review=Review(refusal=refusal, warnings=warnings)))

@@ -70,8 +70,8 @@ class Finished:
 
 
 Event = Started | PlanWarning | DocumentDone | BatchDone | Finished
-"""In this order: one `Started`, the plan's warnings, batch by batch each document and the batch, and one `Finished`,
-which an apply that fails does without."""
+"""In this order: one `Started`, the plan's warnings, batch by batch each document and the batch, one `Finished`.
+An apply that fails does without the last."""
 
 Listener = Callable[[Event], None]
 """Told in the thread that works. An error that it raises ends the apply like a crash, which loses nothing."""

@@ -79,8 +79,8 @@ def check_guards(
         refusals.extend(_refuse_updates(name, tally, limits))
     if refusals:
         raise GuardError(
-            "a guard",
-            [refusal.text for refusal in refusals],
+            "refused by a guard, nothing was changed:",
+            found=[refusal.text for refusal in refusals],
             remedy="Look whether the source is whole (a missing mount, a wrong path or branch, an account that lost a "
             "permission). " + _way_past(refusals),
         )
@@ -97,8 +97,8 @@ def find_refusal(*checks: Callable[[], None]) -> GuardError | None:
     if len(refusals) < 2:
         return refusals[0] if refusals else None
     return GuardError(
-        " and ".join(refusal.by for refusal in refusals),
-        [line for refusal in refusals for line in refusal.found],
+        "refused by guards and policies, nothing was changed:",
+        found=[line for refusal in refusals for line in refusal.found],
         remedy=" ".join(refusal.remedy for refusal in refusals),
     )
 

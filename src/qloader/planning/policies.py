@@ -177,7 +177,9 @@ def check_policies(outcomes: Iterable[Outcome]) -> None:
     denied = [outcome for outcome in outcomes if outcome.result == "denied"]
     if denied:
         found = [f"{outcome.policy.name}: {finding}" for outcome in denied for finding in outcome.findings]
-        raise GuardError("a policy", found, remedy=_way_past([o.policy for o in denied]))
+        raise GuardError(
+            "refused by a policy, nothing was changed:", found=found, remedy=_way_past([o.policy for o in denied])
+        )
 
 
 def record_outcomes(header: PlanHeader, outcomes: Sequence[Outcome]) -> PlanHeader:

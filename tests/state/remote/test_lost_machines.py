@@ -95,7 +95,9 @@ def test_another_machine_finishes_what_a_lost_one_began(team: Team, s3: S3, deat
     s3.empty()
     for name, data in objects.items():
         s3.write(name, data)
-    team.write(undo)
+    # Some as before, some a third version, some gone.
+    third = {"docs/page-00.md": "# Page 0\n\nA third text.\n", "notes/new-1.md": "# New 1\n\nNot so new.\n"}
+    team.write({**undo, **third, "docs/page-01.md": None})
     other = team.runner("other")
     plan_and_apply(other)
     team.assert_all_is_well(other)

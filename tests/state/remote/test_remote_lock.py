@@ -20,7 +20,7 @@ from qloader.state.remote.store import RemoteStore, open_store
 from support.command_line import wait_until
 from support.runners import NAME, URL, Team, some_pages
 from support.s3_loopback import DOWN, KEYS, LOST_ANSWER, S3
-from support.workspaces import plan_and_apply
+from support.workspaces import dump, plan_and_apply
 
 YEAR = 365 * 24 * 3_600_000
 LOCK = f"{NAME}.lock"
@@ -175,6 +175,7 @@ def test_an_apply_that_lost_the_lock_writes_nothing_more_to_the_index(
     monkeypatch.undo()
     s3.make_older(LOCK, lock.LEASE_MS / 1000)
     heir = team.runner("heir")
+    assert len(dump(heir)) == 2, "the first batch"
     plan_and_apply(heir)
     team.assert_all_is_well(heir)
 

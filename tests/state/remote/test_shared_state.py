@@ -264,7 +264,7 @@ def test_an_object_that_is_cut_short_is_told_and_nothing_of_it_taken(
 ) -> None:
     s3.write(NAME, s3.read(NAME)[:length])
     second = team.runner("second")
-    with pytest.raises(StateError, match=r"is cut short|is damaged|is no state") as raised:
+    with pytest.raises(StateError, match=r"the object \S+ (is cut short|is damaged|is no state)") as raised:
         second.status()
     assert raised.value.remedy
     assert not second.settings.state.exists()

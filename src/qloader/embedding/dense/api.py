@@ -61,9 +61,19 @@ class ApiSettings:
             url: Where the requests go.
             base: The folder that relative paths start from.
             key_header: The header for the key, where it is no bearer token.
+
+        Raises:
+            EmbeddingError: A key that can be none.
         """
         key = section.api_key.get_secret_value() if section.api_key else None
         own = {name: value.get_secret_value() for name, value in section.headers.items()}
+        for place, value in {"api_key": key, **{f"headers.{name}": value for name, value in own.items()}}.items():
+            # A line break at its end, as a file leaves it, would be quoted by whoever refuses the header.
+            if value is not None and not (value.isascii() and value.isprintable() and value == value.strip()):
+                raise EmbeddingError(
+                    f"{WHAT}.{place} holds a line break or another character that no header may have.",
+                    remedy="Remove it. A key that is read from a file often ends with a line break.",
+                )
         headers = {"accept": "application/json", "content-type": "application/json"}
         if key is not None:
             headers |= {key_header: key} if key_header else {"authorization": f"Bearer {key}"}

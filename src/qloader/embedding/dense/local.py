@@ -104,7 +104,7 @@ def import_extra(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         is_missing = isinstance(error, ModuleNotFoundError) and error.name == module
-        why = "is not installed" if is_missing else f"cannot be imported: {error}"
         raise EmbeddingError(
-            f"{WHAT}: the package of {extra} {why}.", remedy=f'Install it: pip install "qloader[{extra}]"'
+            f"{WHAT}: the package of {extra} {'is not installed' if is_missing else f'cannot be imported: {error}'}.",
+            remedy=f'Install it: pip install "qloader[{extra}]"',
         ) from error

@@ -86,16 +86,23 @@ class Requests:
             return self._section.max_tokens or provider.max_tokens, provider.count_tokens
         return self._section.max_tokens, lambda texts: [likely_tokens(text) for text in texts]
 
-    def _send(self, texts: Sequence[str], kind: Kind, pause: Pause) -> Matrix:
-        """Sends texts as they are; where the provider does not take them together, in parts."""
+    def _send(self, texts: Sequence[str], kind: Kind, pause: Pause, *, are_parts: bool = False) -> Matrix:
+        """Sends texts as they are; where the provider does not take them together, some at a time.
+
+        Args:
+            texts: What to send.
+            kind: As for `embed`.
+            pause: As for `embed`.
+            are_parts: Whether they are parts of a text that is too long.
+        """
         if len(texts) > self._most_texts:
-            return self._in_parts(texts, self._most_texts, kind, pause)
+            return self._some_at_a_time(texts, self._most_texts, kind, pause, are_parts=are_parts)
         try:
             found = self._ask(texts, kind, pause)
         except RefusedTextsError as refusal:
             if len(texts) > 1:
                 half = (len(texts) + 1) // 2
-                vectors = self._in_parts(texts, half, kind, pause)
+                vectors = self._some_at_a_time(texts, half, kind, pause, are_parts=are_parts)
                 if refusal.is_too_much:
                     self._most_texts = min(self._most_texts, half)  # so that the next batch is not refused too
                 return vectors
@@ -106,14 +113,16 @@ class Requests:
                     text,
                     remedy=refusal.remedy,
                 ) from refusal
-            return self._shortened(text, halves(text), kind, pause)[np.newaxis]
+            return self._shortened(text, halves(text), kind, pause, is_part=are_parts)[np.newaxis]
         return self._usable(texts, found, kind, pause)
 
-    def _in_parts(self, texts: Sequence[str], size: int, kind: Kind, pause: Pause) -> Matrix:
+    def _some_at_a_time(self, texts: Sequence[str], size: int, kind: Kind, pause: Pause, *, are_parts: bool) -> Matrix:
         cut = [texts[start : start + size] for start in range(0, len(texts), size)]
-        return np.concatenate([self._send(part, kind, pause) for part in cut])
+        return np.concatenate([self._send(some, kind, pause, are_parts=are_parts) for some in cut])
 
-    def _shortened(self, text: str, pieces: Sequence[str], kind: Kind, pause: Pause) -> Matrix:
+    def _shortened(
+        self, text: str, pieces: Sequence[str], kind: Kind, pause: Pause, *, is_part: bool = False
+    ) -> Matrix:
         """The vector of a text that is too long as a whole."""
         mode = self._section.too_long
         if mode == "refuse":
@@ -122,12 +131,13 @@ class Requests:
                 text,
                 remedy=f"Lower chunking.max_chars, or set {WHAT}.too_long to split or cut.",
             )
-        self._tally.was_too_long(excerpt(text))
+        if not is_part:
+            self._tally.was_too_long(excerpt(text))
         if mode == "cut":
-            beginning: Matrix = self._send(pieces[:1], kind, pause)[0]
+            beginning: Matrix = self._send(pieces[:1], kind, pause, are_parts=True)[0]
             return beginning
         pieces = [piece for piece in pieces if piece.strip()] or [pieces[0]]
-        vectors = self._in_parts(pieces, self._section.batch_texts, kind, pause)
+        vectors = self._some_at_a_time(pieces, self._section.batch_texts, kind, pause, are_parts=True)
         mean: Matrix = np.average(vectors, axis=0, weights=[len(piece) for piece in pieces])[np.newaxis]
         whole: Matrix = self._usable([text], mean, kind, pause)[0]
         return whole

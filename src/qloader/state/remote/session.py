@@ -71,7 +71,7 @@ class RemoteStateStore(StateStore):
             notes, is_written = copy.look()
             if not is_written:
                 copy.fetch(notes, replaces=replaces)
-        connection = database.open_writing(copy.path, **options)
+            connection = database.open_writing(copy.path, **options)
         return cls(connection, copy, versions=versions, replaces=replaces, options=options)
 
     def __exit__(
