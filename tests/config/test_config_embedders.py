@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from qloader.config.embedders import EMBEDDER_TYPES, DenseConfig, DenseSection, EmbeddingCacheConfig, embedder_model
 from qloader.config.extensions import EMBEDDERS, embedder_names, find_embedder
 from qloader.config.fields import Section
+from qloader.config.load import load_config
+from qloader.config.locations import embedding_cache_path
 from qloader.embedding.settings import dense_settings
 from qloader.errors import ConfigError
 from support.packages import install
@@ -133,6 +135,24 @@ def test_the_pipeline_holds_just_what_shapes_a_vector():
 def test_the_cache_has_its_defaults():
     cache = EmbeddingCacheConfig.model_validate({"max_size": "500MB"})
     assert (cache.path, cache.max_size, cache.precision) == (None, 500_000_000, "float16")
+
+
+def test_all_configs_of_a_user_share_a_cache_unless_one_names_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("QLOADER_HOME", raising=False)
+    configs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "qloader.yaml").write_text(f"name: {name}\nsources: {{docs: {{type: files, path: .}}}}\n")
+        configs.append(load_config(tmp_path / name / "qloader.yaml"))
+    one, two = configs
+    assert embedding_cache_path(one, None) == embedding_cache_path(two, None)
+    assert embedding_cache_path(one, None).name == "embeddings.db"
+    assert embedding_cache_path(one, "own.db") == tmp_path / "one" / "own.db"
+    monkeypatch.setenv("QLOADER_HOME", str(tmp_path / "home"))
+    moved = load_config(tmp_path / "one" / "qloader.yaml")
+    assert embedding_cache_path(moved, None) == tmp_path / "home" / "embeddings.db"
 
 
 # Other packages

@@ -270,6 +270,34 @@ def test_what_is_in_the_cache_is_never_sent(place, cache):
     assert (again.tally.cached, again.tally.texts) == (2, 1)
 
 
+def test_a_model_is_not_loaded_for_what_is_in_the_cache(cache):
+    class Heavy(Words):
+        loaded = 0
+
+        @property
+        def dim(self):
+            self.loaded += 1
+            return 32
+
+        @property
+        def max_tokens(self):
+            self.loaded += 1
+            return 256
+
+        def count_tokens(self, texts):
+            return [len(text.split()) for text in texts]
+
+    texts = ["one", "two"]
+    DenseEmbedder(Heavy(), words_section(), cache=cache).embed(texts)
+    provider = Heavy()
+    embedder = DenseEmbedder(provider, words_section(), cache=cache)
+    assert embedder.embed(texts).shape == (2, 32)
+    assert embedder.dim == 32
+    assert (provider.loaded, provider.batches) == (0, [])
+    embedder.embed(["three"])
+    assert provider.loaded > 0
+
+
 def test_who_embeds_and_who_finds_has_the_same_vector_to_the_last_bit(cache):
     section = words_section()
     embedded = DenseEmbedder(Words(), section, cache=cache).embed(["one", "two"])

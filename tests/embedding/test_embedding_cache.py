@@ -205,16 +205,30 @@ def test_a_vector_that_was_damaged_on_the_disk_is_not_served(filled):
 
 
 @pytest.mark.parametrize("damage", ["no database", "middle", "empty"])
-def test_a_damaged_file_is_thrown_away(filled, damage):
+def test_a_damaged_file_is_put_aside_and_another_one_begun(filled, damage):
     data = bytearray(filled.read_bytes())
     if damage == "middle":
         data[100:] = os.urandom(len(data) - 100)
-    filled.write_bytes({"no database": b"something else" * 100, "middle": bytes(data), "empty": b""}[damage])
+    content = {"no database": b"something else" * 100, "middle": bytes(data), "empty": b""}[damage]
+    filled.write_bytes(content)
     with EmbeddingCache.open(filled) as cache:
         cache.get_many(keys(100))
         cache.put_many(keys(100), rows(100), model=MODEL)
         assert len(cache.get_many(keys(100))) == 100
     assert len(found(filled)) == 100
+    aside = filled.with_name(filled.name + ".damaged")
+    assert aside.read_bytes() == content if content else not aside.exists()
+
+
+def test_a_database_of_another_program_is_left_alone(path):
+    for version in (0, 1):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS mine (key)")
+            connection.execute(f"PRAGMA user_version = {version}")
+        before = path.read_bytes()
+        with EmbeddingCache.open(path) as cache:
+            assert cache.put_many(keys(1), rows(1), model=MODEL) == 0
+        assert path.read_bytes() == before
 
 
 def test_damage_while_it_is_open_loses_only_speed(filled):

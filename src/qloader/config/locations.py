@@ -72,6 +72,25 @@ def cache_path(config: Config) -> Path:
     return state.with_name(f"{state.stem}.cache.db")
 
 
+def embedding_cache_path(config: Config, path: str | None) -> Path:
+    """The embedding cache's file: one for all configs of a user, so that none pays for what another paid for.
+
+    Args:
+        config: The config.
+        path: What `embedding.cache.path` says; relative to the config.
+
+    Returns:
+        An absolute path, which need not exist.
+    """
+    if path is not None:
+        return config.base / Path(path).expanduser()
+    if config.home is not None:
+        return config.home / "embeddings.db"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("qloader", appauthor=False) / "embeddings.db"
+
+
 def _owner(state: Path) -> str | None:
     """The name in a state file; None where it cannot be told, which the state itself will then complain about."""
     import sqlite3

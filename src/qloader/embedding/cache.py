@@ -2,7 +2,8 @@
 
 A key is made of the model with all settings that shape a vector, and of the text: a document that was reverted or
 moved, or a paragraph in 500 pages, is found again whatever collection it is for. Several processes may use one cache
-at once. A row bears a checksum, so that damage is noticed, not served; a file that SQLite cannot read is thrown away.
+at once. A row bears a checksum, so that damage is noticed, not served; a file that SQLite cannot
+read is put aside, and another one begun.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from qloader.embedding.cache_file import (
     count_in,
     exported,
     forget,
+    is_damage,
     is_whole,
     only_one,
-    remove_files,
+    put_aside,
     shrink,
     tidy,
     transaction,
@@ -388,16 +390,15 @@ class EmbeddingCache:
                 return nothing
             try:
                 return work(self._connection)
-            except sqlite3.OperationalError:  # busy, read-only, a full disk
-                return nothing
-            except sqlite3.DatabaseError:
-                self._throw_away()
+            except sqlite3.Error as error:  # busy, read-only, a full disk
+                if is_damage(error):
+                    self._begin_anew()
                 return nothing
 
     def _insisting(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The same for whoever asks for just this: it is done, or is an error."""
         with self._lock:
-            why = "it cannot be opened, or a newer qloader made it"
+            why = "it cannot be opened, or another program or a newer qloader made it"
             try:
                 if self._connection is not None:
                     return work(self._connection)
@@ -416,21 +417,21 @@ class EmbeddingCache:
             with only_one(self.path):
                 try:
                     self._connection = connect(self.path)
-                except sqlite3.OperationalError:
-                    raise
-                except sqlite3.DatabaseError:
-                    remove_files(self.path)
+                except sqlite3.DatabaseError as error:
+                    if not is_damage(error):
+                        raise
+                    put_aside(self.path)
                     self._connection = connect(self.path)
                 facts = self.path.stat()
                 self._file = facts.st_dev, facts.st_ino
 
-    def _throw_away(self) -> None:
-        """Begins anew where the file is damaged, unless another process has done so already."""
+    def _begin_anew(self) -> None:
+        """Puts the damaged file aside, unless another process has done so already, and opens the one there is then."""
         self.close()
         with contextlib.suppress(OSError), only_one(self.path):
             facts = self.path.stat()
             if (facts.st_dev, facts.st_ino) == self._file:
-                remove_files(self.path)
+                put_aside(self.path)
         self._open()
 
 

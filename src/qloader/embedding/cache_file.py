@@ -16,6 +16,9 @@ from qloader.errors import EmbeddingError
 CACHE_VERSION = 1
 """Of the tables and of what a row means; a cache of a newer qloader is left alone."""
 
+DAMAGED = ".damaged"
+"""What is added to the name of a file that cannot be read."""
+
 ROW_BYTES = 60
 """What a vector takes beside its numbers: its entry, the index by day, what SQLite adds to a row."""
 
@@ -50,16 +53,18 @@ INSERT INTO total VALUES (0, 0);
 
 
 def connect(path: Path) -> sqlite3.Connection | None:
-    """The database, with its tables; None where a newer qloader made it."""
+    """The database, with its tables; None where a newer qloader or another program made it."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > CACHE_VERSION:
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+        if not is_new and (version != CACHE_VERSION or owner != APPLICATION_ID):
             connection.close()
             return None
-        if version == 0:
+        if is_new:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(
@@ -187,7 +192,13 @@ def only_one(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove_files(path: Path) -> None:
-    """Deletes a database with what SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm"):
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error means that the file is no database, or no longer one."""
+    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def put_aside(path: Path) -> None:
+    """Gives a damaged file another name, one for all: it was paid for, or is another file under a wrong path."""
+    for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.replace(path.with_name(path.name + DAMAGED))

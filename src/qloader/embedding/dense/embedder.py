@@ -114,7 +114,7 @@ class DenseEmbedder:
         unique = list(dict.fromkeys(wanted))
         known = self._cached(unique, kind)
         missing = [text for text in unique if text not in known]
-        self.tally.cached += len(unique) - len(missing)
+        self.tally.found(len(unique) - len(missing))
         try:
             for done, vectors in self._new(missing, kind):
                 known.update(zip(done, self._keep(done, vectors, kind), strict=True))

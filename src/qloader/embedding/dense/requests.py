@@ -49,9 +49,9 @@ class Requests:
         return self._dim or self._provider.dim
 
     def fits(self, dim: int) -> bool:
-        """Whether vectors may be so long. Where nothing has told, these do from now on."""
+        """Whether vectors may be so long. Where nothing has told, these do from now on; the provider is not asked."""
         with self._lock:
-            self._dim = self.dim or dim
+            self._dim = self._dim or dim
             return self._dim == dim
 
     def embed(self, texts: Sequence[str], kind: Kind, pause: Pause) -> Matrix:

@@ -44,6 +44,11 @@ class Tally:
             self.texts += texts
             self.tokens += tokens or 0
 
+    def found(self, texts: int) -> None:
+        """Counts what the cache had."""
+        with self._lock:
+            self.cached += texts
+
     def was_too_long(self, example: str) -> None:
         """Counts a text that was split or cut."""
         with self._lock:

@@ -27,7 +27,6 @@ from qloader.state.records import REMOTE_NOTES
 from qloader.state.remote.parcel import PACKING, Label, read_label, unpack
 from qloader.state.remote.store import Found, RemoteStore, Unchanged, Version, file_lock
 
-
 FETCHED = ".fetched."
 """How files begin that are on their way into the copy."""
 
