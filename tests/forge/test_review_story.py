@@ -2,7 +2,8 @@
 
 A branch with an edit, a rename, a deletion and a new page is planned in CI, commented on, verified by a reviewer in
 another checkout, squashed into the default branch, and applied there from a fresh folder: exactly as reviewed. The
-recipes that users copy run for real, in bash, with real git; the forge is one on the loopback.
+recipes that users copy run for real, in bash, with real git; the forge and the store of the state (S3) are servers on
+the loopback. The index is an embedded one at a fixed place, as a server would be.
 """
 
 import json
@@ -21,6 +22,7 @@ from qloader import Workspace
 from servers.forge import PROJECT, REPOSITORY, ForgeModel, Pull, Run, make_app, make_file_host, zipped
 from servers.serving import serve
 from support.actions import Runner
+from support.s3_loopback import BUCKET, KEYS, serving_s3
 from support.workspaces import dump
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,8 @@ class Story:
         self.model = ForgeModel()
         self.forge = stack.enter_context(serve(make_app(self.model)))
         self.model.files = stack.enter_context(serve(make_file_host(self.model)))
+        store = stack.enter_context(serving_s3())
+        store.empty()
         self.origin = folder / "origin.git"
         self.runs = 0
         self.sh(f"git init -q --bare -b main {self.origin}", folder)
@@ -58,7 +62,7 @@ class Story:
         self.config = f"""\
 name: handbook
 index: {{collection: handbook, path: "{folder / "shared" / "index"}"}}
-state: {{path: "{folder / "shared" / "state.db"}"}}
+state: {{url: "s3://{BUCKET}/handbook", options: {{endpoint: "{store.url}", region: us-east-1}}}}
 sources:
   docs: {{type: git, url: ., include: ["docs/**"]}}
 chunking: {{max_chars: 200}}
@@ -88,6 +92,10 @@ guards: {{max_delete_percent: 50}}
     def path(self):
         return {"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
 
+    def own(self, clone):
+        """What makes a clone a machine of its own: nothing of qloader's outlives it."""
+        return {"QLOADER_HOME": str(self.folder / "homes" / clone.name)}
+
     def clone(self, name):
         self.sh(f"git clone -q {self.origin} {name}", self.folder)
         return self.folder / name
@@ -103,7 +111,12 @@ guards: {{max_delete_percent: 50}}
 
     def qloader(self, clone, *arguments):
         return subprocess.run(
-            [sys.executable, "-m", "qloader", *arguments], cwd=clone, capture_output=True, text=True, timeout=120
+            [sys.executable, "-m", "qloader", *arguments],
+            cwd=clone,
+            env={**os.environ, **self.own(clone)},
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
     def branch(self, name, files):
@@ -175,6 +188,7 @@ guards: {{max_delete_percent: 50}}
                 "GITHUB_EVENT_PATH": str(temp / "event.json"),
                 "HOME": str(temp),
                 **self.path,
+                **self.own(clone),
             },
             uses,
         )
@@ -200,6 +214,7 @@ guards: {{max_delete_percent: 50}}
                 "GITLAB_TOKEN": "workflow",
                 "XDG_CACHE_HOME": str(clone / ".xdg-cache"),
                 "HOME": str(self.folder),
+                **self.own(clone),
                 **environment,
             },
             stdin=subprocess.DEVNULL,
@@ -218,7 +233,7 @@ guards: {{max_delete_percent: 50}}
         """The index equals one that a new state and index load from the default branch."""
         clone = self.clone(f"fresh-{self.runs}")
         other = self.config.replace(str(self.folder / "shared" / "index"), ".qloader/index")
-        other = re.sub(r"state: .*\n", "", other)
+        other = re.sub(r"state: .*\n", "state: {path: fresh.db}\n", other)
         (clone / "other.yaml").write_text(other)
         self.qloader(clone, "-c", "other.yaml", "ingest")
         found, expected = (dump(Workspace.open(clone / name)) for name in ("qloader.yaml", "other.yaml"))
@@ -234,6 +249,9 @@ def story(request, tmp_path, monkeypatch):
     for name in [*os.environ]:
         if name.startswith(("QLOADER", "GITHUB", "GITLAB", "CI_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS["access_key_id"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS["secret_access_key"])
+    monkeypatch.setenv("QLOADER_HOME", str(tmp_path / "homes" / "this process"))
     with ExitStack() as stack:
         yield Story(tmp_path, request.param, stack)
 
