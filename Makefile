@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo playground test check format docs plans bench faults broken audit clean
+.PHONY: demo playground test check format docs screenshots plans bench faults broken audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,10 @@ format: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m qloader.config.reference --write
 	$(BIN)/python docs/generate.py --write
+
+# The pictures of a review; needs Chromium. Look at them before committing.
+screenshots: $(STAMP)
+	$(BIN)/python docs/screenshots.py
 
 # The committed plan of this repository's own docs; review its diff like any other.
 plans: $(STAMP)

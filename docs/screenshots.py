@@ -89,9 +89,11 @@ def main() -> int:
             "comment.png": as_comment("".join(render_markdown(result.plan, review=review))),
         }
         for name, text in pages.items():
-            page = browser.new_page(viewport={"width": 900, "height": 200}, device_scale_factor=1.5)
+            page = browser.new_page(viewport={"width": 900, "height": 800}, device_scale_factor=1.5)
             page.set_content(text)
-            page.screenshot(path=DOCS / "images" / name, full_page=True)
+            height = page.evaluate("document.documentElement.getBoundingClientRect().height")
+            page.set_viewport_size({"width": 900, "height": int(height) + 1})  # what is out of sight is not laid out
+            page.screenshot(path=DOCS / "images" / name)
             sys.stderr.write(f"docs/images/{name} written\n")
     return 0
 
