@@ -18,6 +18,7 @@ from qloader.applying.events import BatchDone, DocumentDone, Event, Finished, St
 from qloader.cli.app import app
 from qloader.errors import QloaderError
 from support.command_line import Prompt, some_documents
+from support.dense_places import dense_place
 from support.workspaces import make_workspace, write
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
@@ -105,6 +106,25 @@ def test_what_asks_the_index_prints_what_its_schema_says(applied: Prompt) -> Non
     drift = applied.ok("refresh", "--format", "json").json
     check("refresh", drift)
     assert drift["documents"] == ["docs/page-0003.md"]
+
+
+def test_what_is_about_dense_vectors_prints_what_its_schema_says(prompt: Prompt) -> None:
+    with dense_place(prompt.folder) as place:
+        place.configure()
+        (prompt.folder / "test.yaml").rename(prompt.folder / "qloader.yaml")
+        (prompt.folder / "questions.yaml").write_text("[{query: gardens, relevant: [docs/page-0001.md]}]")
+        events = prompt.ok("ingest", "--format", "json").events
+        check_events(events)
+        assert events[-1]["dense"]["tokens"] > 0
+        found = prompt.ok("search", "gardens", "--explain", "--format", "json").json
+        check("search", found)
+        assert {one["vector"] for hit in found["hits"] for one in hit["found_by"]} == {"bm25", "dense"}
+        check("eval", prompt.ok("eval", "questions.yaml", "--format", "json").json)
+        check("refresh", prompt.ok("refresh", "--deep", "--format", "json").json)
+        check("cache-stats", prompt.ok("cache", "stats", "--format", "json").json)
+        check("cache-export", prompt.ok("cache", "export", "vectors.db", "--format", "json").json)
+        check("cache-prune", prompt.ok("cache", "prune", "--max-size", "0", "--format", "json").json)
+        check("cache-import", prompt.ok("cache", "import", "vectors.db", "--format", "json").json)
 
 
 def test_what_mends_the_state_prints_what_its_schema_says(applied: Prompt) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from support.command_line import Prompt
@@ -51,6 +52,14 @@ def test_a_folder_that_cannot_be_made_is_an_error(prompt: Prompt) -> None:
     answer = prompt("plan", "--save", "plans/deeper")
     assert answer.code == 1
     assert answer.error == "Error: the folder plans/deeper cannot be made: Not a directory"
+
+
+def test_history_waits_for_nothing_that_is_no_file(applied: Prompt) -> None:
+    folder = applied.folder / "plans"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.plan.json")
+    (folder / "folder.plan.json").mkdir()
+    assert "12 created" in applied.ok("history").err
 
 
 def test_history_leads_from_a_run_to_its_plan(prompt: Prompt) -> None:

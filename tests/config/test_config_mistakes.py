@@ -101,6 +101,17 @@ FINE = "name: x\nsources:\n  docs: {type: files, path: docs}\n"
         ),
         (FINE + "embedding: {language: klingon}\n", "expected one of arabic, azerbaijani"),
         (FINE + "embedding: {sparse: splade}\n", "embedding.sparse: expected 'bm25'; found \"splade\""),
+        (FINE + "embedding: {dense: {provider: opnai, model: m}}\n", 'unknown provider; did you mean "openai"?'),
+        (FINE + "embedding: {dense: {model: m}}\n", "embedding.dense.provider: this key is missing; expected openai"),
+        (
+            FINE + "embedding: {dense: {provider: openai}}\n",
+            "embedding.dense.model: this key is missing: the model's name, as the provider knows it",
+        ),
+        (
+            FINE + "embedding: {dense: {provider: openai, model: m, batch: {txts: 3}}}\n",
+            'embedding.dense.batch.txts: unknown key; did you mean "texts"?',
+        ),
+        (FINE + "embedding: {dense: openai}\n", "embedding.dense: expected a mapping of keys to values"),
         (FINE + "index: {collection: a/b}\n", "index.collection: expected the name of a collection"),
         (FINE + "index: {path: ~/index}\n", "index.path: `~` is not expanded here; write ${HOME}"),
         (FINE + "index: {path: ''}\n", "index.path: expected some text; found an empty text"),

@@ -8,6 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
+from qloader.config.embedders import EMBEDDER_TYPES, DenseBatch, DenseLimits
 from qloader.config.load import load_config
 from qloader.config.models import Config
 from qloader.config.policies import PolicyConfig
@@ -75,9 +76,22 @@ def test_an_outdated_page_fails_the_check_and_is_mended_by_write(tmp_path, capsy
     assert main(["--check", "--docs", str(tmp_path)]) == 0
 
 
+def tables():
+    """The rows of the reference, key and meaning, by the titles of the tables."""
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8").partition("## All keys")[2]
+    sections = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
+    return {
+        section.partition("\n")[0]: re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", section, re.MULTILINE)
+        for section in sections
+    }
+
+
+def is_of_a_provider(title):
+    return title.startswith("`embedding.dense`")
+
+
 def test_the_reference_has_a_row_for_each_key_with_a_meaning():
-    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", page.partition("## All keys")[2], re.MULTILINE)
+    rows = [row for title, found in tables().items() if not is_of_a_provider(title) for row in found]
     expected = []
 
     def collect(model):
@@ -88,10 +102,21 @@ def test_the_reference_has_a_row_for_each_key_with_a_meaning():
                 collect(field.annotation)
 
     collect(Config)
-    for model in (*SOURCE_TYPES.values(), PolicyConfig):
+    for model in (*SOURCE_TYPES.values(), PolicyConfig, DenseBatch, DenseLimits):
         collect(model)
     assert sorted(key for key, _ in rows) == sorted(expected)
-    assert all(meaning.strip() for _, meaning in rows)
+    assert all(meaning.strip() for found in tables().values() for _, meaning in found)
+
+
+@pytest.mark.parametrize("provider", EMBEDDER_TYPES)
+def test_every_key_of_a_provider_is_in_the_tables_for_it(provider):
+    found = {
+        key
+        for title, rows in tables().items()
+        if is_of_a_provider(title) and ("whatever" in title or f"`{provider}`" in title or f": {provider}`" in title)
+        for key, _ in rows
+    }
+    assert found == EMBEDDER_TYPES[provider].model_fields.keys()
 
 
 @pytest.mark.parametrize("text", blocks())

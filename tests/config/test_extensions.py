@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from qloader import Workspace
+from qloader.cli.app import run
 from qloader.config.extensions import GROUP, find_extension
 from qloader.config.load import load_config
 from qloader.errors import ConfigError
@@ -225,3 +226,18 @@ def test_nothing_is_imported_of_a_package_whose_type_no_config_names(packages, t
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("when", ["import", "listing"])
+def test_a_package_that_ends_the_program_is_an_error_and_what_it_prints_is_no_json(packages, tmp_path, capsys, when):
+    module = MODULE.replace("        return Listing", "        raise SystemExit(0)\n        return Listing")
+    if when == "import":
+        module = f"print('loud')\nraise SystemExit(0)\n{MODULE}"
+    install(packages, "qloader-numbers", {"numbers_source": module}, {GROUP: {"numbers": "numbers_source:SOURCE"}})
+    file = config(tmp_path, CONFIG + "    count: 3\n")
+    assert run(["plan", "-c", str(file), "--format", "json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert (
+        ("cannot be loaded: SystemExit: 0" in err) if when == "import" else ("ended the program (exit code 0)" in err)
+    )

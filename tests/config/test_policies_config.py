@@ -40,6 +40,11 @@ def error_of(tmp_path, text):
         ("  a b: {sources: [docs]}\n", ":6: policies.a b: expected a name of letters, digits"),
         ("  p: {forbidden_paths: [ok/, '/']}\n", ":6: policies.p.forbidden_paths[1]: matches nothing; patterns are"),
         ("  p: {forbidden_paths: ['']}\n", ":6: policies.p.forbidden_paths[0]: expected some text"),
+        ("  p: {forbidden_paths: ['!drafts/']}\n", ":6: policies.p: forbidden_paths only takes back; expected a"),
+        (
+            f"  stop: {{max_embeds: 1{'0' * 400}}}\n  mind: {{max_embeds: 2{'0' * 400}, effect: warn}}\n",
+            f":7: policies.mind.max_embeds: warns of more than {2 * 10**400:,}, and policies.stop refuses",
+        ),
         ("  p: {forbidden_paths: drafts/}\n", ":6: policies.p.forbidden_paths: expected a list"),
         ("  p: {required_metadata: [title]}\n", ":6: policies.p.required_metadata[0]: every document has a title"),
         ("  p: {sources: [wikki]}\n", ':6: policies.p.sources[0]: there is no such source; did you mean wiki?'),

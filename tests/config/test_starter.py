@@ -163,7 +163,7 @@ def test_every_commented_line_is_a_valid_setting_too(folder):
         lines.append(bare if is_setting else line)
     changed = "\n".join(lines).replace("#   ", "  ").replace("  path: .qloader/index", "  # path")
     (folder / "on.yaml").write_text(changed)
-    config = load_config(folder / "on.yaml", env={"QDRANT_API_KEY": "k"})
+    config = load_config(folder / "on.yaml", env={"QDRANT_API_KEY": "k", "OPENAI_API_KEY": "o"})
     assert config.index.location == "server:http://localhost:6333"
     assert config.index.api_key.get_secret_value() == "k"
     assert config.sources["docs"].exclude == ("drafts/",)
@@ -171,6 +171,7 @@ def test_every_commented_line_is_a_valid_setting_too(folder):
     assert "max_delete_percent" in config.guards.model_fields_set
     assert "max_chars" in config.chunking.model_fields_set
     assert "language" in config.embedding.model_fields_set
+    assert config.embedding.names == ("bm25", "openai/text-embedding-3-small")
 
 
 def test_an_existing_file_is_never_overwritten(folder):

@@ -19,6 +19,10 @@ from qloader.documents.document import SKIP_REASONS
 from qloader.state.migrate import migrate
 
 
+GROUPS = {"state", "cache"}
+"""Words that a command of their own follows."""
+
+
 def commands(group=None, path=()):
     """Every command by what is typed for it, e.g. `state list`."""
     group = group or get_command(app)
@@ -31,7 +35,7 @@ def commands(group=None, path=()):
 def typed_commands(text):
     """The commands that lines begin with: of `qloader state list --source docs` that is `state list`."""
     found = re.findall(r"^qloader (?:-c \S+ )?([a-z]+)(?: ([a-z]+))?", text, re.MULTILINE)
-    return {f"{name} {inner}" if name == "state" else name for name, inner in found if name != "state" or inner}
+    return {f"{name} {inner}" if name in GROUPS else name for name, inner in found if name not in GROUPS or inner}
 
 
 def test_what_is_generated_is_up_to_date():

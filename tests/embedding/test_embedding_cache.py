@@ -9,7 +9,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from qloader.embedding.cache import EmbeddingCache, cache_key, scope_of
+from qloader.embedding.cache import EmbeddingCache
+from qloader.embedding.known import cache_key, scope_of
 from qloader.errors import EmbeddingError
 
 SCOPE = scope_of(b"settings")

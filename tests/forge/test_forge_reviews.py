@@ -4,15 +4,22 @@ import json
 from contextlib import ExitStack
 
 import pytest
+from starlette.responses import Response
 
-from qloader.errors import ForgeError, StalePlanError
+from qloader.applying.result import ApplyResult
+from qloader.cli.app import run
+from qloader.cli.reviewing import reviewed_plan
+from qloader.errors import ForgeError, InterruptedRunError, StalePlanError, StateError
 from qloader.forge.comment import Marker
 from qloader.forge.detect import find_forge
 from qloader.forge.protocol import Job
 from qloader.forge.reviewing import fetch_reviewed, post_outcome, post_review
+from qloader.render.markdown import LIMIT, OUTCOME, render_error, render_outcome
 from qloader.retrying import RetryPolicy
+from qloader.state.records import FailureRecord
 from servers.forge import PROJECT, REPOSITORY, ForgeModel, Pull, Run, make_app, make_file_host, zipped
 from servers.serving import serve
+from support.workspaces import make_workspace, write
 
 HEAD, MERGE = "a" * 40, "c" * 40
 DIGEST = "d" * 32
@@ -110,6 +117,16 @@ def test_the_own_comment_is_found_behind_hundreds_of_others(stand):
     for n in range(150):
         stand.model.comment(stand.pull, stand.model.users["person"], f"more {n}")
     post_review(stand.forge(), "handbook", "two", digest=DIGEST)
+    assert [c.edits for c in stand.model.own(7)] == [1]
+
+
+def test_what_stands_behind_the_own_comment_is_not_read(stand):
+    post_review(stand.forge(), "handbook", "one", digest=DIGEST)
+    for n in range(250):
+        stand.model.comment(stand.pull, stand.model.users["person"], f"remark {n}")
+    del stand.model.requests[:]
+    post_review(stand.forge(), "handbook", "two", digest=DIGEST)
+    assert len([path for method, path, _ in stand.model.requests if method == "GET" and "user" not in path]) == 1
     assert [c.edits for c in stand.model.own(7)] == [1]
 
 
@@ -225,7 +242,7 @@ def test_a_forge_that_stays_down_is_told(stand):
 
 def test_a_comment_is_not_written_twice_where_the_answer_is_lost(stand):
     forge = stand.forge()
-    forge.comments(7)
+    list(forge.comments(7))
     stand.model.failures = [(500, {})]
     with pytest.raises(ForgeError, match="answers 500"):
         forge.add_comment(7, "once")
@@ -244,6 +261,121 @@ def test_elsewhere_there_is_no_forge():
     with pytest.raises(ForgeError, match=r"no job of GitHub Actions or GitLab CI") as caught:
         find_forge({"CI": "true"})
     assert "qloader show plan.json --format markdown" in caught.value.remedy
+
+
+@pytest.mark.parametrize("token", ["t\u00f6ken", "to ken", "to\x00ken", " "])
+def test_what_no_token_can_be_is_told_before_anything_is_asked(stand, token):
+    with pytest.raises(ForgeError, match=r"^GIT(HUB|LAB)_TOKEN holds no token") as caught:
+        stand.forge(token=token)
+    assert "ken" not in str(caught.value).replace("token", "").replace("TOKEN", "")
+
+
+def test_the_line_end_of_a_copied_token_is_left_out(stand):
+    post_review(stand.forge(token="workflow\n"), "handbook", "review", digest=DIGEST)
+    assert len(stand.pull.comments) == 1
+
+
+def test_an_address_that_is_none_is_told(stand):
+    stand.url = "http://[::1"
+    with pytest.raises(ForgeError, match=r"http://\[::1.* is no address"):
+        stand.forge()
+
+
+@pytest.mark.parametrize("answer", ["<html>Sign in</html>", "null", "{}", '"text"', "[1, null]"])
+def test_an_answer_in_the_forge_s_place_is_not_taken_for_one(stand, answer):
+    stand.model.answer = Response(answer, media_type="application/json")
+    with pytest.raises(ForgeError, match="not what its API says"):
+        fetch_reviewed(stand.merging(), "handbook")
+    with pytest.raises(ForgeError, match="not what its API says"):
+        post_review(stand.forge(), "handbook", "review", digest=DIGEST)
+
+
+def test_an_api_that_has_moved_is_told(stand):
+    stand.model.answer = Response(status_code=301, headers={"location": "https://elsewhere.example/"})
+    with pytest.raises(ForgeError, match="answers 301") as caught:
+        fetch_reviewed(stand.merging(), "handbook")
+    assert caught.value.remedy == "Check the address of the API: what it names has moved."
+
+
+LONG = "`" * 200 + "ä" * 5_000
+FAILURES = tuple(FailureRecord(LONG, f"{LONG}{n}", "changed", LONG) for n in range(30))
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        render_outcome(ApplyResult(failures=FAILURES)),
+        render_error("Not applied.", StateError("\n".join([LONG] * 30), remedy="Do this.")),
+    ],
+    ids=["documents that were left", "error"],
+)
+def test_the_longest_review_has_room_for_what_became_of_it(stand, outcome):
+    post_review(stand.forge(), "handbook", "x" * LIMIT, digest=DIGEST)
+    stand.keep()
+    stand.merge()
+    shown = "".join(outcome)
+    assert len(shown) <= OUTCOME
+    assert "Do this." in shown or "and 2" in shown
+    post_outcome(stand.merging(), fetch_reviewed(stand.merging(), "handbook"), shown)
+    assert stand.pull.comments[0].body.endswith(f"{shown.rstrip()}\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("sources:", "sauces:"), 'sauces: unknown key; did you mean "sources"?'),
+        (("sources:", "sources: ["), "qloader.yaml"),
+        (("type: files, path: docs", "type: git, url: nowhere"), "nowhere"),
+    ],
+    ids=["a mistake in the config", "no YAML", "a source that cannot be listed"],
+)
+def test_a_plan_that_cannot_be_made_takes_the_place_of_the_review_before(stand, tmp_path, monkeypatch, change, says):
+    make_workspace(tmp_path)
+    for name, value in stand.environment().items():
+        monkeypatch.setenv(name, value)
+    config = tmp_path / "qloader.yaml"
+    assert run(["plan", "--comment", "-c", str(config)]) == 0
+    assert "Merging applies" in stand.pull.comments[0].body
+    config.write_text(config.read_text().replace(*change))
+    assert run(["plan", "--comment", "-c", str(config)]) == 1
+    (comment,) = stand.pull.comments
+    assert "There is no plan." in comment.body
+    assert says in comment.body
+    assert "Merging applies" not in comment.body
+
+
+class TestOutcomes:
+    """What the pull request is told of an apply."""
+
+    @pytest.fixture
+    def workspace(self, stand, tmp_path, monkeypatch):
+        found = make_workspace(tmp_path)
+        write(tmp_path / "docs", {f"{name}.md": f"# {name}" for name in "abcde"})
+        plan = found.plan(tmp_path / "plan.json").plan
+        post_review(stand.forge(), found.name, "the review", digest=plan.header.digest)
+        stand.keep(plan.path.read_bytes(), name=found.name)
+        stand.merge()
+        for name, value in stand.environment(pull=False, commit=MERGE).items():
+            monkeypatch.setenv(name, value)
+        return found
+
+    def test_a_forge_that_does_not_take_the_outcome_makes_no_apply_undone(self, stand, workspace, capsys):
+        with reviewed_plan(workspace) as (plan, tell):
+            workspace.apply(plan)
+            stand.model.failures = [(500, {})]
+            tell("Apply complete.")
+        assert "what became of the plan is not on the pull request" in capsys.readouterr().err
+        assert stand.pull.comments[0].body.count("Not applied") == 0
+
+    def test_an_apply_that_stops_midway_is_not_told_to_have_done_nothing(self, stand, workspace):
+        asked = iter((False, True))
+        with pytest.raises(InterruptedRunError), reviewed_plan(workspace) as (plan, _):
+            workspace.apply(plan, should_stop=lambda: next(asked))
+        assert workspace.status().points > 0
+        assert "Not applied to its end: what is done stays" in stand.pull.comments[0].body
+        with reviewed_plan(workspace) as (plan, tell):
+            tell("".join(render_outcome(workspace.apply(plan))))
+        assert "had been applied before" in stand.pull.comments[0].body
 
 
 class TestGitHubOnly:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -267,12 +268,21 @@ def raising(header, changes, options):
             lambda header, changes, options: 1 / 0,
             "the policy could not be checked: ZeroDivisionError: division by zero",
         ),
-        (lambda header, changes, options: None, "could not be checked: TypeError: "),
+        (lambda header, changes, options: None, "it gave NoneType, and a list of sentences was expected"),
+        (lambda header, changes, options: sys.exit(0), "could not be checked: SystemExit: 0"),
         (lambda header: (), "could not be checked: TypeError: "),
-        (lambda header, changes, options: "all is well", "it gave a text, and a list of sentences was expected"),
+        (lambda header, changes, options: "all is well", "it gave str, and a list of sentences was expected"),
         (lambda header, changes, options: ["a", None, 7], "it found NoneType, int, and sentences were expected"),
     ],
-    ids=["raises midway", "raises", "gives nothing", "takes too little", "gives a text", "finds what is no text"],
+    ids=[
+        "raises midway",
+        "raises",
+        "gives nothing",
+        "ends the program",
+        "takes too little",
+        "gives a text",
+        "finds what is no text",
+    ],
 )
 @pytest.mark.parametrize("effect", ["deny", "warn", "require_allow"])
 def test_a_custom_policy_that_cannot_be_checked_refuses_whatever_its_effect(custom, says, effect):
@@ -281,6 +291,15 @@ def test_a_custom_policy_that_cannot_be_checked_refuses_whatever_its_effect(cust
     with pytest.raises(GuardError, match=r"^refused by a policy, nothing was changed:\n  house: ") as caught:
         check_policies([found])
     assert says in str(caught.value)
+
+
+def test_what_a_custom_policy_prints_is_for_people(capsys):
+    def loud(header, changes, options):
+        print("looking")
+        yield "found"
+
+    assert findings(Policy("p", custom=loud), DELETES) == ["found"]
+    assert capsys.readouterr() == ("", "looking\n")
 
 
 def test_a_custom_policy_that_finds_without_end_is_asked_no_further():

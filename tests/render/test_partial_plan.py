@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from plan_builder import create, make_plan
+from plan_builder import create, make_plan, source
 from rich.console import Console
 from selectolax.lexbor import LexborHTMLParser
 
@@ -64,6 +64,13 @@ def test_a_partial_plan_without_changes_does_not_say_that_the_index_matches() ->
         assert "12 other changes are left out." in shown
     assert NO_CHANGES in text_of(make_plan())
     assert "Partial plan" not in text_of(make_plan())
+
+
+def test_a_partial_plan_does_not_say_that_a_source_has_no_changes() -> None:
+    plan = partial(BOTH, make_plan([create("docs", "a.md")], [source("wiki")]))
+    for shown in (text_of(plan), "".join(render_markdown(plan)).replace("`", ""), html_of(plan)):
+        assert "No changes selected in wiki (12 documents)." in shown
+        assert "No changes in wiki" not in shown
 
 
 def test_a_partial_plan_of_another_pipeline_does_not_promise_to_replace_everything() -> None:

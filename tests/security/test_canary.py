@@ -7,6 +7,8 @@ import socket
 
 import pytest
 
+from servers.embeddings import MODEL, EmbeddingsModel, make_app
+from servers.serving import serve
 from support.command_line import Prompt, some_documents
 from support.git_builder import Builder, http_server
 
@@ -76,6 +78,33 @@ def test_a_server_that_is_down_and_a_traceback_show_no_key(prompt, tmp_path, com
     text = CONFIG.format(index=index, url="x").partition("sources:")[0]
     prompt.configure(text + "sources:\n  docs: {type: files, path: docs}\n")
     assert_clean(tmp_path, prompt("--debug", *command))
+
+
+def test_the_key_of_a_provider_of_vectors_is_written_nowhere(prompt, tmp_path):
+    model = EmbeddingsModel(key=KEY)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "page.md").write_text("# Page\n\nwith words\n")
+    (tmp_path / "questions.yaml").write_text("[{query: words, relevant: [docs/page.md]}]")
+    with serve(make_app(model)) as url:
+        dense = f"{{provider: openai, model: {MODEL}, url: '{url}/v1', api_key: '${{API_KEY}}', retry_attempts: 0}}"
+        text = CONFIG.format(index="{path: .qloader/index}", url="x").partition("sources:")[0]
+        prompt.configure(f"{text}sources:\n  docs: {{type: files, path: docs}}\nembedding:\n  dense: {dense}\n")
+        answers = [
+            prompt("--debug", *command)
+            for command in (
+                ("validate",), ("plan", "-o", "plan.json"), ("apply", "plan.json"), ("search", "page", "--explain"),
+                ("eval", "questions.yaml"), ("refresh", "--deep"), ("cache", "stats"),
+                ("cache", "export", "vectors.db"), ("status",), ("history",),
+            )
+        ]  # fmt: skip
+        assert {answer.code for answer in answers} == {0}
+        assert model.tokens
+        model.key = "another"  # from here on the provider refuses the key, and quotes it
+        (tmp_path / "docs" / "page.md").write_text("# Page\n\nwith other words\n")
+        refused = [prompt("--debug", *c) for c in (("validate",), ("ingest",), ("search", "never asked"))]
+    assert {answer.code for answer in refused} == {1}
+    assert all("401" in answer.err + answer.out for answer in refused)
+    assert_clean(tmp_path, *answers, *refused)
 
 
 def test_a_refused_token_is_not_shown(prompt, tmp_path):

@@ -70,6 +70,7 @@ class ForgeModel:
     Attributes:
         users: By token.
         failures: Statuses that the next requests are answered with, one each, whatever they ask.
+        answer: What every request is answered with, whatever it asks; None answers them.
         requests: Method, path and token of each request.
         leaks: Tokens that reached the host of the files, where none may.
     """
@@ -83,6 +84,7 @@ class ForgeModel:
         self.pulls: dict[int, Pull] = {}
         self.runs: dict[int, Run] = {}
         self.failures: list[tuple[int, dict[str, str]]] = []
+        self.answer: Response | None = None
         self.requests: list[tuple[str, str, str]] = []
         self.leaks: list[str] = []
         self.files = ""  # the address of the host that keeps files; set by who serves it
@@ -119,6 +121,8 @@ def make_app(model: ForgeModel) -> Starlette:
             if model.failures:
                 status, headers = model.failures.pop(0)
                 return JSONResponse({"message": "told to fail"}, status, headers)
+            if model.answer is not None:
+                return model.answer
             user = model.users.get(token)
             if user is None:
                 return JSONResponse({"message": "Bad credentials"}, 401)
@@ -150,19 +154,26 @@ def make_app(model: ForgeModel) -> Starlette:
         pull = model.pulls.get(int(request.path_params["number"]))
         return page(request, [as_github(c) for c in pull.comments]) if pull else missing()
 
+    def too_long() -> Response:
+        errors = [{"resource": "IssueComment", "message": "body is too long (maximum is 65536 characters)"}]
+        return JSONResponse({"message": "Validation Failed", "errors": errors}, 422)
+
     async def github_add(request: Request, user: User) -> Response:
         pull = model.pulls.get(int(request.path_params["number"]))
         body = (await request.json())["body"]
         if len(body) > 65_536:
-            return JSONResponse({"message": "Validation Failed: body is too long"}, 422)
+            return too_long()
         return JSONResponse(as_github(model.comment(pull, user, body)), 201) if pull else missing()
 
     async def github_edit(request: Request, user: User) -> Response:
         number = int(request.path_params["comment"])
+        body = (await request.json())["body"]
+        if len(body) > 65_536:
+            return too_long()
         for pull in model.pulls.values():
             for comment in pull.comments:
                 if comment.id == number:
-                    comment.body, comment.edits = (await request.json())["body"], comment.edits + 1
+                    comment.body, comment.edits = body, comment.edits + 1
                     return JSONResponse(as_github(comment))
         return missing()
 

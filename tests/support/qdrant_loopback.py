@@ -151,6 +151,7 @@ class StandIn:
                     name,
                     wanted.query,
                     using=wanted.using,
+                    prefetch=wanted.prefetch,
                     query_filter=wanted.filter,
                     limit=wanted.limit or 10,
                     with_payload=bool(wanted.with_payload),

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from qloader import Workspace
-from qloader.errors import StalePlanError
 from qloader.planning.plan import PlanSelection
 from qloader.planning.planfile import FilePlan
 from qloader.workspace.planning import PlanRequest
@@ -137,13 +136,18 @@ def test_a_partial_plan_is_verified_as_a_partial_plan(applied: Workspace) -> Non
     assert told(applied.verify(plan)) == {"docs/a.md": "its text changed again"}
 
 
-def test_a_target_that_is_gone_from_everywhere_makes_a_plan_stale(applied: Workspace) -> None:
+def test_a_target_that_is_gone_from_everywhere_is_a_difference(applied: Workspace) -> None:
     edit(applied, {"new.md": "# New"})
     plan = saved(applied, selection=PlanSelection(targets=("docs/new.md",)))
     assert applied.verify(plan).is_same
     edit(applied, {"new.md": None})
-    with pytest.raises(StalePlanError, match=r"the plan cannot be made again: --target docs/new\.md"):
-        applied.verify(plan)
+    assert told(applied.verify(plan)) == {"docs/new.md": "the plan has a create, now there is no change"}
+
+
+def test_a_plan_that_destroys_everything_is_made_again_as_such(applied: Workspace) -> None:
+    plan = saved(applied, destroy=True)
+    edit(applied, {"a.md": "# a\n\nanew", "new.md": "# New"})
+    assert applied.verify(plan).is_same
 
 
 def test_a_plan_since_a_commit_is_listed_from_that_commit_again(clone: Workspace, tmp_path: Path) -> None:
@@ -174,6 +178,16 @@ def test_a_plan_of_one_source_says_nothing_of_the_others(tmp_path: Path) -> None
     workspace = Workspace.open(config)
     plan = saved(workspace, sources=("docs",))
     write(tmp_path / "other", {"a.md": "# changed"})
+    assert workspace.verify(plan).is_same
+
+
+def test_a_plan_of_the_only_source_says_nothing_of_one_that_left_the_config(applied: Workspace) -> None:
+    config = applied.settings.config.file
+    config.write_text(config.read_text().replace("docs: {type: files, path: docs}", "new: {type: files, path: new}"))
+    write(config.parent / "new", {"a.md": "# A"})
+    workspace = Workspace.open(config)
+    plan = saved(workspace, sources=("new",))
+    assert plan.header.summary.delete == 0
     assert workspace.verify(plan).is_same
 
 

@@ -21,8 +21,8 @@ from qloader.applying.work import Applied, NewPoint, PointLabels, Work, plan_rem
 from qloader.chunking.chunker import Chunker
 from qloader.documents.document import SKIP_REASONS, Document, Skipped
 from qloader.documents.hashing import content_hash, metadata_hash, point_keys
-from qloader.embedding.protocol import Embedder
-from qloader.errors import SourceError
+from qloader.embedding.protocol import DocumentEmbedder
+from qloader.errors import EmbeddingError, SourceError
 from qloader.index.protocol import Index, Point, Vectors
 from qloader.planning.plan import Change, Plan
 from qloader.sources.protocol import Source
@@ -47,7 +47,7 @@ class Parts:
         lineage: Its lineage.
         is_mixed: Whether points may be of more than one pipeline.
         chunker: Cuts texts.
-        embedder: Makes vectors.
+        embedder: Makes all vectors of a point.
         batch_size: Documents in a batch, at most.
         should_stop: Asked at each batch edge; True ends the run there.
         listener: Told of each change and each batch when it is committed.
@@ -59,7 +59,7 @@ class Parts:
     state: StateStore
     lineage: str
     chunker: Chunker
-    embedder: Embedder
+    embedder: DocumentEmbedder
     is_mixed: bool = False
     batch_size: int = 256
     should_stop: Callable[[], bool] = lambda: False
@@ -156,8 +156,8 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
         totals.already += len(batch) - len(pending)
         failed_before = len(totals.failures)
         loaded = list(_fetch(pending, parts, intents, totals))
-        works = [_chunk(item, parts.chunker, labels) for item in loaded]
-        vectors = _embed(works, parts, totals)
+        works: Sequence[Work] = [_chunk(item, parts.chunker, labels) for item in loaded]
+        works, vectors = _embed(works, parts, totals)
         _write(works, vectors, run_id, parts)
         _commit(works, run_id, parts, totals)
         parts.state.checkpoint()
@@ -306,22 +306,48 @@ def _chunk(item: _Loaded, chunker: Chunker, labels: Mapping[str, PointLabels]) -
     return plan_write(item.change, item.document, chunks, item.applied, labels[item.change.source])
 
 
-def _embed(works: Sequence[Work], parts: Parts, totals: Totals) -> dict[bytes, Vectors]:
-    """Vectors for every chunk hash that needs one: taken over from a moved document, or embedded once."""
+def _embed(works: Sequence[Work], parts: Parts, totals: Totals) -> tuple[Sequence[Work], dict[bytes, Vectors]]:
+    """Vectors for every chunk hash that needs one: taken over from a moved document, or embedded once.
+
+    A document with a text that cannot be embedded is left as it was and noted as a failure; the others go on.
+
+    Returns:
+        The works that can be done, and their vectors.
+    """
     donors = {point: digest for work in works for digest, point in work.donors.items()}
     vectors: dict[bytes, Vectors] = {}
     if donors:
         for stored in parts.index.retrieve(list(donors), with_vectors=True):
-            if stored.vectors:
+            if stored.vectors.keys() >= parts.embedder.names:
                 vectors[donors[stored.id]] = stored.vectors
-    texts: dict[bytes, str] = {}
+    while True:
+        texts: dict[bytes, str] = {}
+        for work in works:
+            for point in _new_points(work):
+                if point.chunk not in vectors:
+                    texts[point.chunk] = point.text
+        try:
+            vectors.update(zip(texts, parts.embedder.embed_documents(list(texts.values())), strict=True))
+        except EmbeddingError as error:
+            if not error.positions:
+                raise
+            # Once more without them: what came back is in the embedding cache.
+            works = _without(works, {list(texts)[position] for position in error.positions}, error, totals)
+            continue
+        totals.embedded += len(texts)
+        return works, vectors
+
+
+def _without(works: Sequence[Work], chunks: set[bytes], error: EmbeddingError, totals: Totals) -> list[Work]:
+    """The works that need none of these chunks; the others are failures."""
+    left = []
     for work in works:
-        for point in _new_points(work):
-            if point.chunk not in vectors:
-                texts[point.chunk] = point.text
-    vectors.update(zip(texts, parts.embedder.embed_documents(list(texts.values())), strict=True))
-    totals.embedded += len(texts)
-    return vectors
+        if any(point.chunk in chunks for point in _new_points(work)):
+            change = work.change
+            totals.failures.append(FailureRecord(change.source, change.id, "embedding", str(error)))
+        else:
+            left.append(work)
+    return left
 
 
 def _write(works: Sequence[Work], vectors: Mapping[bytes, Vectors], run_id: int, parts: Parts) -> None:

@@ -8,6 +8,25 @@ from qloader.state.records import FailureRecord
 
 
 @dataclass(frozen=True, slots=True)
+class DenseWork:
+    """What the dense vectors of an apply took.
+
+    Attributes:
+        requests: Requests to the provider, those included that were sent again.
+        texts: Texts that it embedded.
+        tokens: What it counted; 0 where it does not say.
+        cached: Texts whose vectors the embedding cache had.
+        shortened: Texts that were over the model's limit, and were split or cut.
+    """
+
+    requests: int = 0
+    texts: int = 0
+    tokens: int = 0
+    cached: int = 0
+    shortened: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyResult:
     """The outcome of one apply.
 
@@ -21,6 +40,7 @@ class ApplyResult:
         embedded: Chunks embedded.
         failures: Documents left as they were, and why.
         serial: The state's serial afterwards.
+        dense: What the dense vectors took; None where the config asks for none, or nothing had to be embedded.
     """
 
     created: int = 0
@@ -32,6 +52,7 @@ class ApplyResult:
     embedded: int = 0
     failures: tuple[FailureRecord, ...] = field(default=())
     serial: int = 0
+    dense: DenseWork | None = None
 
     @property
     def is_complete(self) -> bool:

@@ -14,7 +14,9 @@ from typer.core import TyperGroup
 from qloader import __version__
 from qloader.cli import (
     apply_command,
+    cache_commands,
     destroy_command,
+    eval_command,
     history_command,
     ingest_command,
     init_command,
@@ -43,6 +45,11 @@ class _Commands(TyperGroup):
                 "stopped by Ctrl-C",
                 remedy="Nothing is half done, and what an apply committed is recorded: run the same command again.",
             ) from None
+        except SystemExit as error:  # nothing of ours does this, and its code would be taken for that of the command
+            raise QloaderError(
+                f"a package that the config uses ended the program (exit code {error.code})",
+                remedy="Tell those who make it; --debug shows where. Nothing is half done.",
+            ) from error
 
 
 app = typer.Typer(
@@ -64,10 +71,12 @@ app.command("verify")(verify_command.verify)
 app.command("apply")(apply_command.apply)
 app.command("ingest")(ingest_command.ingest)
 app.command("search")(search_command.search)
+app.command("eval")(eval_command.evaluate)
 app.command("status")(status_command.status)
 app.command("history")(history_command.history)
 app.command("refresh")(refresh_command.refresh)
 app.add_typer(state_commands.app, name="state")
+app.add_typer(cache_commands.app, name="cache")
 app.command("destroy")(destroy_command.destroy)
 
 

@@ -53,12 +53,28 @@ class OutputFormat(StrEnum):
     json = "json"
 
 
+class SearchMode(StrEnum):
+    """By which vectors is searched."""
+
+    hybrid = "hybrid"
+    dense = "dense"
+    sparse = "sparse"
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="The config; else $QLOADER_CONFIG, else ./qloader.yaml."),
 ]
 SourceOption = Annotated[
     list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be given several times.")
+]
+ModeOption = Annotated[
+    SearchMode | None,
+    typer.Option(
+        "--mode",
+        help="By words (sparse), by meaning (dense) or by both (hybrid), which is usual where the config has dense "
+        "vectors.",
+    ),
 ]
 NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read and hash every document again.")]
 AllowDeletesOption = Annotated[
@@ -315,6 +331,7 @@ def report_apply(result: ApplyResult, output: OutputFormat) -> int:
         The exit code: 1 where documents were left as they were.
     """
     from qloader.render.text import applied_line
+    from qloader.render.wording import describe_dense
 
     if output is OutputFormat.json:
         return 0 if result.is_complete else 1
@@ -324,6 +341,8 @@ def report_apply(result: ApplyResult, output: OutputFormat) -> int:
         say(f"! … and {len(result.failures) - 20:,} more; see `qloader history --format json`")
     if result.failures:
         say("Plan again to bring them up to date.")
+    if result.dense is not None:
+        say(describe_dense(result.dense))
     if result.already:
         say(f"{counted(result.already, 'change')} of this plan had been applied before.")
     say(

@@ -47,30 +47,28 @@ def plan(
     """Compare the sources with the index and write down what would change. Changes nothing."""
     from qloader.workspace.saving import save_plan
 
-    workspace = common.open_workspace(context, config)
-    request = common.request_of(
-        source,
-        no_cache,
-        allow_deletes,
-        allow=allow,
-        refresh=refresh,
-        since=since,
-        only=only,
-        exclude=exclude,
-        target=target,
-    )
-    with (
-        commenting(workspace.name, is_wanted=comment) as post,
-        workspace.temporary_plan(request, progress=common.make_progress()) as result,
-    ):
-        if output is not None and result.refusal is None:
-            result.plan.copy_to(output)
-        if save is not None and result.refusal is None:
-            saved = save_plan(result.plan, save)
-            common.say(f"Saved {saved}" if saved else "Nothing was saved: there are no changes.")
-        # Not from `output`: what is written to a pipe cannot be read again.
-        review = common.review_of(result)
-        common.show_plan(result.plan, output_format, show_all=show_all, path=result.plan.path, review=review)
-        post(result)
-        common.conclude(result)
-        return 2 if detailed_exitcode and not result.plan.header.is_empty else 0
+    with commenting(context, config, is_wanted=comment) as post:
+        workspace = common.open_workspace(context, config)
+        request = common.request_of(
+            source,
+            no_cache,
+            allow_deletes,
+            allow=allow,
+            refresh=refresh,
+            since=since,
+            only=only,
+            exclude=exclude,
+            target=target,
+        )
+        with workspace.temporary_plan(request, progress=common.make_progress()) as result:
+            if output is not None and result.refusal is None:
+                result.plan.copy_to(output)
+            if save is not None and result.refusal is None:
+                saved = save_plan(result.plan, save)
+                common.say(f"Saved {saved}" if saved else "Nothing was saved: there are no changes.")
+            # Not from `output`: what is written to a pipe cannot be read again.
+            review = common.review_of(result)
+            common.show_plan(result.plan, output_format, show_all=show_all, path=result.plan.path, review=review)
+            post(result)
+            common.conclude(result)
+            return 2 if detailed_exitcode and not result.plan.header.is_empty else 0

@@ -11,7 +11,13 @@ from qloader.cli import common
 
 def refresh(
     context: typer.Context,
-    deep: Annotated[bool, typer.Option("--deep", help="Compare vectors too: every text is embedded again.")] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Compare vectors too: texts are embedded again, dense vectors taken from the embedding cache.",
+        ),
+    ] = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when something drifted, 0 when nothing did.")
     ] = False,
@@ -27,7 +33,7 @@ def refresh(
     if output_format is common.OutputFormat.json:
         by_kind = {kind: [point_text(point.point) for point in drift.of(kind)] for kind in KINDS}
         documents = sorted({f"{point.source}/{point.document_id}" for point in drift.points})
-        common.print_json({**by_kind, "checked": drift.checked, "documents": documents})
+        common.print_json({**by_kind, "checked": drift.checked, "uncompared": drift.uncompared, "documents": documents})
     else:
         from qloader.render.tables import render_drift
 

@@ -13,6 +13,8 @@ from qloader.cli import common
 from qloader.counting import counted
 
 if TYPE_CHECKING:
+    import typer
+
     from qloader.forge.protocol import Forge
     from qloader.forge.reviewing import Reviewed
     from qloader.planning.plan import Plan
@@ -25,11 +27,14 @@ SHOWN = 50
 
 
 @contextlib.contextmanager
-def commenting(name: str, *, is_wanted: bool) -> Iterator[Callable[[PlanResult], None]]:
+def commenting(
+    context: typer.Context, config: Path | None, *, is_wanted: bool
+) -> Iterator[Callable[[PlanResult], None]]:
     """Puts what comes of planning on the pull request of this CI job: the review, or the error.
 
     Args:
-        name: The config's name.
+        context: As the command got it.
+        config: As the command got it: what the pull request makes of it may be what is wrong.
         is_wanted: False makes it do nothing.
 
     Yields:
@@ -49,7 +54,7 @@ def commenting(name: str, *, is_wanted: bool) -> Iterator[Callable[[PlanResult],
     check_is_reviewed(forge)  # before the sources are read
     is_posted = False
 
-    def post(review: str, digest: str | None) -> None:
+    def post(name: str, review: str, digest: str | None) -> None:
         nonlocal is_posted
         is_posted = True
         if (told := post_review(forge, name, review, digest=digest)) is not None:
@@ -59,7 +64,8 @@ def commenting(name: str, *, is_wanted: bool) -> Iterator[Callable[[PlanResult],
         from qloader.render.markdown import render_markdown
 
         review = "".join(render_markdown(result.plan, review=common.review_of(result)))
-        post(review, result.plan.header.digest if result.refusal is None else None)
+        header = result.plan.header
+        post(header.name, review, header.digest if result.refusal is None else None)
 
     try:
         yield post_plan
@@ -68,8 +74,21 @@ def commenting(name: str, *, is_wanted: bool) -> Iterator[Callable[[PlanResult],
             from qloader.render.markdown import render_error
 
             with contextlib.suppress(QloaderError):
-                post("".join(render_error("There is no plan.", error)), None)
+                if (name := _name_of(context, config)) is not None:
+                    post(name, "".join(render_error("There is no plan.", error)), None)
         raise
+
+
+def _name_of(context: typer.Context, config: Path | None) -> str | None:
+    """The config's name, also of one that cannot be loaded, as far as it can be seen."""
+    from qloader.config.load import read_name
+    from qloader.errors import ConfigError
+
+    try:
+        return common.open_workspace(context, config).name
+    except ConfigError:
+        shared: common.Shared = context.obj
+        return read_name(config or shared.config)
 
 
 def show_verification(found: Verification) -> None:
@@ -105,7 +124,7 @@ def check_still_planned(workspace: Workspace, plan: Plan) -> None:
 def reviewed_plan(workspace: Workspace) -> Iterator[tuple[Plan, Callable[[str], None]]]:
     """The plan that was reviewed on the pull request whose merge this CI job runs for.
 
-    An error while it is applied is told there.
+    An error while it is applied is told there. What cannot be told there is told here: it makes nothing undone.
 
     Yields:
         The plan, and what tells the outcome on the pull request.
@@ -120,16 +139,17 @@ def reviewed_plan(workspace: Workspace) -> Iterator[tuple[Plan, Callable[[str], 
 
     forge = find_forge(os.environ)
     reviewed = fetch_reviewed(forge, workspace.name)
+    plan: Plan | None = None
     with tempfile.TemporaryDirectory(prefix="qloader-reviewed-") as folder:
         path = Path(folder) / "plan.json"
         path.write_bytes(reviewed.plan)
         try:
-            yield _read(workspace, path, reviewed), lambda outcome: _tell(forge, reviewed, outcome)
+            plan = _read(workspace, path, reviewed)
+            yield plan, lambda outcome: _tell(forge, reviewed, outcome)
         except QloaderError as error:
             from qloader.render.markdown import render_error
 
-            with contextlib.suppress(QloaderError):
-                _tell(forge, reviewed, "".join(render_error("Not applied.", error)))
+            _tell(forge, reviewed, "".join(render_error(_how_far(workspace, plan), error)))
             raise
 
 
@@ -147,7 +167,21 @@ def _read(workspace: Workspace, path: Path, reviewed: Reviewed) -> Plan:
     return plan
 
 
+def _how_far(workspace: Workspace, plan: Plan | None) -> str:
+    """How far an apply that failed came."""
+    from qloader.errors import QloaderError
+
+    with contextlib.suppress(QloaderError):  # the state may be what failed
+        if plan is not None and workspace.has_begun(plan):
+            return "Not applied to its end: what is done stays, and the same job goes on with the rest."
+    return "Not applied."
+
+
 def _tell(forge: Forge, reviewed: Reviewed, outcome: str) -> None:
+    from qloader.errors import ForgeError
     from qloader.forge.reviewing import post_outcome
 
-    post_outcome(forge, reviewed, outcome)
+    try:
+        post_outcome(forge, reviewed, outcome)
+    except ForgeError as error:
+        common.say(f"Note: what became of the plan is not on the pull request: {error}")

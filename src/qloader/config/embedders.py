@@ -80,7 +80,7 @@ class DenseSection(Section):
     own_batch: ClassVar[tuple[int, int]] = (64, 100_000)
     """Texts and tokens in a request, where the config does not say."""
 
-    provider: str
+    provider: str = Field(description="Who makes the vectors.")
     model: Text = Field(description="The model's name, as the provider knows it.")
     dimensions: int | None = Field(
         default=None,
@@ -134,7 +134,7 @@ class DenseSection(Section):
 class NetworkDense(DenseSection):
     """What the providers that are spoken to over HTTP have in common."""
 
-    url: Address
+    url: Address = Field(description="The API's address.")
     api_key: Secret = Field(default=None, description="The key; write `${API_KEY}`, not the key itself.")
     headers: Annotated[dict[Text, SecretStr], BeforeValidator(none_is_empty)] = Field(
         default_factory=dict, description="Sent with every request; the values are never shown."

@@ -8,6 +8,8 @@ The name of one for embedders is the `provider` of `embedding.dense`; what it le
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -154,8 +156,9 @@ def _import(entry: EntryPoint, kind: str, what: str) -> tuple[str, object]:
     """The package of an entry point, and what it leads to."""
     package = entry.dist.name if entry.dist else entry.value
     try:
-        return package, entry.load()
-    except Exception as error:
+        with contextlib.redirect_stdout(sys.stderr):  # what it prints is for people; programs read our stdout
+            return package, entry.load()
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"the {kind} {entry.name} of the package {package} cannot be loaded: {type(error).__name__}: {error}",
             remedy=f"Repair or reinstall {package}, or take the {what} out of the config.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from qloader.config.sources import FilesSourceConfig
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted, parse, read_text
 from qloader.errors import ConfigError
 
-__all__ = ["cache_path", "find_config", "load_config", "state_path"]
+__all__ = ["cache_path", "find_config", "load_config", "read_name", "state_path"]
+
+_NAME_LINE = re.compile(r"""^name:[ \t]+["']?([A-Za-z0-9][A-Za-z0-9._-]*)""", re.ASCII | re.MULTILINE)
 
 
 def find_config(path: Path | None = None, *, env: Mapping[str, str] | None = None) -> Path:
@@ -80,6 +83,20 @@ def load_config(path: Path | None = None, *, env: Mapping[str, str] | None = Non
     if mistakes or config is None:
         raise _as_error(mistakes, shown)
     return _complete(config, file, environment)
+
+
+def read_name(path: Path | None = None) -> str | None:
+    """The name in a config that cannot be loaded, perhaps for not being YAML; None where none is to be seen.
+
+    Args:
+        path: As for `load_config`.
+    """
+    try:
+        file = find_config(path)
+        found = _NAME_LINE.search(read_text(file, _shown(file)))
+    except ConfigError:
+        return None
+    return found[1] if found else None
 
 
 def _shown(file: Path) -> str:

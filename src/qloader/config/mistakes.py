@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from qloader.config.extensions import extension_names
+from qloader.config.embedders import EMBEDDER_TYPES, embedder_model
+from qloader.config.extensions import embedder_names, extension_names
 from qloader.config.models import Config
 from qloader.config.policies import PolicyConfig
 from qloader.config.sources import SOURCE_TYPES, source_model
@@ -42,6 +43,7 @@ _EXPECTED = {
     "less_than_equal": "expected at most {le:g}",
     "literal_error": "expected {expected}",
 }
+_DENSE: Path_ = ("embedding", "dense")
 _SECRET_KEYS = frozenset(
     {"token", "api_key", "password", "secret", "access_key_id", "secret_access_key", "session_token", "account_key"}
 )
@@ -64,12 +66,15 @@ def _mistake(path: Path_, error: ErrorDetails, parsed: ParsedFile) -> Mistake:
         case "missing":
             return Mistake(_place(path[:-1], parsed), f"{dotted(path)}: this key is missing{_meaning(path, parsed)}")
         case "union_tag_not_found":
-            types = " or ".join(_type_names())
-            return Mistake(_place(path, parsed), f"{dotted((*path, 'type'))}: this key is missing; expected {types}")
+            key, _, names = _kinds_at(path)
+            return Mistake(
+                _place(path, parsed), f"{dotted((*path, key))}: this key is missing; expected {' or '.join(names)}"
+            )
         case "union_tag_invalid":
-            path = (*path, "type")
+            key, what, names = _kinds_at(path)
+            path = (*path, key)
             value = "" if path in parsed.variables else str(_value_at(path, parsed.value))
-            expected = f"unknown source type; {_hint(value, _type_names(), 'the types')}"
+            expected = f"unknown {what}; {_hint(value, names, f'the {key}s')}"
         case "value_error":
             expected = str(error["ctx"]["error"])
         case kind:
@@ -81,8 +86,11 @@ def _mistake(path: Path_, error: ErrorDetails, parsed: ParsedFile) -> Mistake:
     return Mistake(_place(path, parsed), f"{dotted(path)}: {expected}; {found}")
 
 
-def _type_names() -> list[str]:
-    return [*SOURCE_TYPES, *extension_names()]
+def _kinds_at(path: Path_) -> tuple[str, str, list[str]]:
+    """The key that tells which model a mapping is of, what it names, and what it may say."""
+    if path == _DENSE:
+        return "provider", "provider", [*EMBEDDER_TYPES, *embedder_names()]
+    return "type", "source type", [*SOURCE_TYPES, *extension_names()]
 
 
 def _path_in_file(error: ErrorDetails, value: Any) -> Path_:
@@ -177,6 +185,10 @@ def _model_at(path: Path_, parsed: ParsedFile) -> type[BaseModel] | None:
         return source_model(kind) if isinstance(kind, str) else None
     if path[:1] == ("policies",):
         return PolicyConfig if len(path) == 2 else None
+    if path[:2] == _DENSE:
+        dense = _value_at(_DENSE, parsed.value)
+        kind = dense.get("provider") if isinstance(dense, dict) else None
+        model, path = embedder_model(kind) if isinstance(kind, str) else None, path[2:]
     for part in path:
         field = model.model_fields.get(str(part)) if model else None
         annotation = field.annotation if field else None

@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
 )
 
+from qloader.config.embedders import DenseConfig, EmbeddingCacheConfig
 from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none, none_is_empty
 from qloader.config.policies import PolicyConfig, PricesConfig
 from qloader.config.remote import RemoteOptions, check_options, check_url
@@ -201,11 +202,15 @@ class EmbeddingConfig(Section):
         default=0.75, ge=0, le=1, description="BM25: how much long texts are marked down; 0 is not at all."
     )
     avg_len: float = Field(default=256.0, gt=0, le=1e9, description="BM25: the length of an average chunk, in words.")
+    dense: DenseConfig | None = Field(
+        default=None, description="The dense vector beside it, by a model; without it there is none. See below."
+    )
+    cache: EmbeddingCacheConfig = Field(default_factory=EmbeddingCacheConfig, description="See below.")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The embedders as estimates and prices name them."""
-        return (self.sparse,)
+        return (self.sparse,) if self.dense is None else (self.sparse, self.dense.label)
 
     @field_validator("language")
     @classmethod

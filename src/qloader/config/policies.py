@@ -101,6 +101,8 @@ class PolicyConfig(Section):
             )
         if "max_cost" in found and (len(found) > 1 or self.sources):
             raise ValueError("max_cost is of a whole plan and an estimate; expected it in a policy of its own")
+        if self.forbidden_paths and all(pattern.startswith("!") for pattern in self.forbidden_paths):
+            raise ValueError("forbidden_paths only takes back; expected a pattern without ! before that")
         if self.options and self.custom is None:
             raise ValueError("options are for a custom policy; expected custom beside them")
         return self
@@ -150,7 +152,7 @@ def _contradictions(config: Config, parsed: ParsedFile) -> Iterator[Mistake]:
                 if limit is not None and refused is not None and limit >= refused:
                     path: Path_ = ("policies", name, key)
                     text = (
-                        f"warns of more than {limit:g}, and policies.{other_name} refuses more than {refused:g} already"
+                        f"warns of more than {limit:,}, and policies.{other_name} refuses more than {refused:,} already"
                     )
                     yield Mistake(parsed.keys.get(path), f"{dotted(path)}: {text}")
 

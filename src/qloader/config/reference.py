@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from qloader.config.embedders import EMBEDDER_TYPES, DenseSection, NetworkDense
 from qloader.config.models import LANGUAGES, Config
 from qloader.config.policies import PolicyConfig
 from qloader.config.schema import build_schema, written
@@ -93,6 +94,13 @@ def _below(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Base
                 yield f"`sources.<name>` of type `{name}`", source
         elif key == "policies":
             yield "`policies.<name>`", PolicyConfig
+        elif key == "dense":
+            yield f"`{prefix}{key}`, whatever the provider", DenseSection
+            yield from _below(f"{prefix}{key}.", DenseSection)
+            over_http = [f"`{name}`" for name, model in EMBEDDER_TYPES.items() if issubclass(model, NetworkDense)]
+            yield f"`{prefix}{key}` with {', '.join(over_http)}", NetworkDense
+            for name, provider in EMBEDDER_TYPES.items():
+                yield f"`{prefix}{key}` with `provider: {name}`", provider
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield f"`{prefix}{key}`", field.annotation
             yield from _below(f"{prefix}{key}.", field.annotation)
@@ -100,8 +108,18 @@ def _below(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Base
 
 def _fields(model: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
     """The keys in the order in which people write them: what must be there first."""
-    fields = list(model.model_fields.items())
-    return sorted(fields, key=lambda item: not item[1].is_required()) if "type" in model.model_fields else fields
+    fields = [item for item in model.model_fields.items() if not _is_inherited(model, *item)]
+    is_kind = model.model_fields.keys() & {"type", "provider"}
+    return sorted(fields, key=lambda item: not item[1].is_required()) if is_kind else fields
+
+
+def _is_inherited(model: type[BaseModel], key: str, field: FieldInfo) -> bool:
+    """Whether a provider has a key from what all providers have, whose table stands above."""
+    if not issubclass(model, DenseSection) or model is DenseSection:
+        return False
+    base = model.__mro__[1]
+    above = base.model_fields.get(key) if issubclass(base, DenseSection) else None
+    return above is not None and (above.description, above.default) == (field.description, field.default)
 
 
 def _row(key: str, field: FieldInfo) -> str:
@@ -151,7 +169,7 @@ def _words(annotation: Any) -> str:
 def _code(value: Any) -> str:
     if value is None:
         return "none"
-    if value in ((), {}):
+    if value in ((), {}, ""):
         return "empty"
     if isinstance(value, float):
         value = f"{value:g}"

@@ -76,6 +76,10 @@ def starter_text(path: Path, findings: Findings) -> str:
         _line("#   max_chars: 1200", "the length of a chunk, at most"),
         "# embedding:",
         _line("#   language: english", "whose word stems and stop words are used"),
+        "#   dense:  # vectors of a model beside the words: docs/embedding.md of qloader",
+        _line("#     provider: openai", "or cohere, voyage, http, fastembed, sentence-transformers, python"),
+        "#     model: text-embedding-3-small",
+        "#     api_key: ${OPENAI_API_KEY}",
     ]
     return "\n".join(head) + "\n"
 

@@ -23,7 +23,6 @@ from typing import Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from xxhash import xxh3_128_digest
 
 from qloader.embedding.cache_file import (
     check_export,
@@ -51,21 +50,6 @@ _AT_ONCE = 900
 
 Vector: TypeAlias = npt.NDArray[np.float32]
 T = TypeVar("T")
-
-
-def scope_of(settings: bytes) -> bytes:
-    """What all keys of one model with its settings have in common: 16 bytes."""
-    return xxh3_128_digest(settings)
-
-
-def cache_key(scope: bytes, text_hash: bytes) -> bytes:
-    """The key of one text's vector: 16 bytes.
-
-    Args:
-        scope: From `scope_of`.
-        text_hash: The hash of the text as it is sent, its prefix included (`documents.hashing.chunk_hash`).
-    """
-    return xxh3_128_digest(scope + text_hash)
 
 
 def days() -> int:

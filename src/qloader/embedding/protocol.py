@@ -24,3 +24,20 @@ class Embedder(Protocol):
     def embed_query(self, text: str) -> SparseVector | Sequence[float]:
         """The vector of what someone looks for."""
         ...
+
+
+class DocumentEmbedder(Protocol):
+    """Makes every vector that a point has."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of these vectors."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
+        """The vectors of texts to be found, one result for each text, in order.
+
+        Raises:
+            EmbeddingError: They cannot be made; `positions` says of which texts, where it is about certain ones.
+        """
+        ...

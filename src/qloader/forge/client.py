@@ -40,14 +40,20 @@ class ForgeClient:
             headers: What says who asks; sent to `api`'s host only.
             needs: The permissions that a token needs, for messages.
             policy: When a request is sent again; three times where None.
+
+        Raises:
+            ForgeError: The API has no address that can be used.
         """
         self._name, self._needs = name, needs
         self._policy = policy or RetryPolicy(attempts=3, delay=1.0)
-        self._http = httpx.Client(
-            base_url=api.rstrip("/") + "/",
-            headers={"user-agent": f"qloader/{__version__}", "accept": "application/json", **headers},
-            timeout=30.0,
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=api.rstrip("/") + "/",
+                headers={"user-agent": f"qloader/{__version__}", "accept": "application/json", **headers},
+                timeout=30.0,
+            )
+        except httpx.InvalidURL as error:
+            raise ForgeError(f"{name}: {api} is no address: {error}", remedy="Check the address of the API.") from None
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """Asks for JSON.
@@ -62,16 +68,25 @@ class ForgeClient:
         answer = self._send("GET", path, allowed=(401, 403, 404))
         return self._json(answer) if answer.status_code < 300 else None
 
-    def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    def entries(self, path: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The entries of a list.
+
+        Raises:
+            ForgeError: As `get`, or it is no list of mappings.
+        """
+        found = self.get(path, params)
+        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+            raise self._odd(path)
+        return found
+
+    def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The entries of a list that comes by pages.
 
         Raises:
-            ForgeError: As `get`, or the list has no end.
+            ForgeError: As `entries`, or the list has no end.
         """
         for page in range(1, PAGES + 1):
-            entries = self.get(path, {**(params or {}), "per_page": 100, "page": page})
-            if not isinstance(entries, list):
-                raise self._odd(path)
+            entries = self.entries(path, {**(params or {}), "per_page": 100, "page": page})
             yield from entries
             if len(entries) < 100:
                 return
@@ -98,8 +113,11 @@ class ForgeClient:
         location = answer.headers.get("location")
         if answer.status_code == 302 and location:
             # The keeper has its own key in the address, and must not see ours.
-            target = answer.url.join(location)
-            answer = self._send("GET", str(target), allowed=(404, 410), anonymous=True)
+            try:
+                target = str(answer.url.join(location))
+            except httpx.InvalidURL:
+                raise self._odd(path) from None
+            answer = self._send("GET", target, allowed=(404, 410), anonymous=True)
         if answer.status_code >= 300:
             raise ForgeError(
                 f"{self._name}: {what} is gone",
@@ -181,16 +199,20 @@ class ForgeClient:
             )
         raise ForgeError(
             f"{self._name} answers {status} to {answer.request.method} {answer.request.url.path}{told}",
-            remedy="Look at the forge's status page, and run the job again.",
+            remedy="Check the address of the API: what it names has moved."
+            if status < 400
+            else "Look at the forge's status page, and run the job again.",
             status=status,
         )
 
     def _told(self, answer: httpx.Response) -> str:
         try:
-            message = answer.json().get("message", "")
-        except (ValueError, AttributeError):
+            said = answer.json()
+            causes = [cause.get("message") for cause in said.get("errors") or () if isinstance(cause, dict)]
+            messages = [str(message) for message in (said.get("message"), *causes) if message]
+        except (ValueError, AttributeError, TypeError):
             return ""
-        return f": {str(message)[:_MESSAGE]}" if message else ""
+        return f": {'; '.join(messages)[:_MESSAGE]}" if messages else ""
 
     def _json(self, answer: httpx.Response) -> Any:
         try:
@@ -208,6 +230,25 @@ class ForgeClient:
         return ForgeError(
             f"{self._name} cannot be reached: {problem}", remedy="Check the network of this job, and run it again."
         )
+
+
+def check_token(name: str, value: str) -> str:
+    """A token as it can be sent, without the line end that a copied secret may bring.
+
+    Args:
+        name: The variable that holds it, for an error.
+        value: What it holds.
+
+    Raises:
+        ForgeError: It holds what no token has.
+    """
+    token = value.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ForgeError(
+            f"{name} holds no token: it is blank, or has characters in it that no token has",
+            remedy="Copy the token once more, alone and on one line.",
+        )
+    return token
 
 
 def need(found: Any, *names: str, odd: Callable[[], ForgeError]) -> Any:

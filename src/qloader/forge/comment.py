@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qloader.forge.protocol import Comment, Job
@@ -41,7 +42,7 @@ class Marker:
         return cls(found["name"], digest, Job(found["job"], found["commit"]) if digest else None)
 
 
-def find_comment(comments: list[Comment], name: str) -> Comment | None:
+def find_comment(comments: Iterable[Comment], name: str) -> Comment | None:
     """The comment of a config among those that this token's user wrote; the first where there are several."""
     for comment in comments:
         marker = Marker.read(comment.body)

@@ -6,14 +6,14 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from qloader.errors import ForgeError, StalePlanError
-from qloader.forge.client import LONGEST_ANSWER, ForgeClient, need
+from qloader.forge.client import LONGEST_ANSWER, ForgeClient, check_token, need
 from qloader.forge.protocol import Comment, Job, PullRequest
 from qloader.retrying import RetryPolicy
 
@@ -35,7 +35,10 @@ class GitHub:
         self._client = ForgeClient(
             "GitHub",
             environment.get("GITHUB_API_URL") or "https://api.github.com",
-            {"authorization": f"Bearer {self._need('GITHUB_TOKEN')}", "x-github-api-version": _VERSION},
+            {
+                "authorization": f"Bearer {check_token('GITHUB_TOKEN', self._need('GITHUB_TOKEN'))}",
+                "x-github-api-version": _VERSION,
+            },
             needs=NEEDS,
             policy=policy,
         )
@@ -48,8 +51,8 @@ class GitHub:
     def merged(self) -> PullRequest | None:
         """The pull request whose merge made `GITHUB_SHA`: by merge commit, squash or rebase."""
         commit = self._need("GITHUB_SHA")
-        found = self._client.get(self._path(f"commits/{commit}/pulls"))
-        merged = [entry for entry in found if isinstance(entry, dict) and entry.get("merged_at")]
+        found = self._client.entries(self._path(f"commits/{commit}/pulls"))
+        merged = [entry for entry in found if entry.get("merged_at")]
         exact = [entry for entry in merged if entry.get("merge_commit_sha") == commit]
         return self._request((exact or merged)[0]) if merged else None
 
@@ -61,13 +64,11 @@ class GitHub:
         commit = request.head if request else self._need("GITHUB_SHA")
         return Job(run, commit, f"{server}/{self._repository}/actions/runs/{run}" if server else "")
 
-    def comments(self, number: int) -> list[Comment]:
+    def comments(self, number: int) -> Iterator[Comment]:
         """The comments of this token's user; for the token of a workflow, which has no user to ask for, of bots."""
-        return [
-            Comment(need(entry, "id", odd=self._odd), str(entry.get("body") or ""))
-            for entry in self._client.pages(self._path(f"issues/{number}/comments"))
-            if self._is_own(entry.get("user") or {})
-        ]
+        for entry in self._client.pages(self._path(f"issues/{number}/comments")):
+            if self._is_own(entry.get("user")):
+                yield Comment(need(entry, "id", odd=self._odd), str(entry.get("body") or ""))
 
     def add_comment(self, number: int, body: str) -> None:
         """Writes a comment."""
@@ -127,7 +128,9 @@ class GitHub:
         user = self._client.try_get("user")
         return str(user["login"]) if isinstance(user, dict) and "login" in user else None
 
-    def _is_own(self, user: Mapping[str, Any]) -> bool:
+    def _is_own(self, user: object) -> bool:
+        if not isinstance(user, dict):
+            return False
         return user.get("type") == "Bot" if self._login is None else user.get("login") == self._login
 
     def _request(self, entry: Mapping[str, Any]) -> PullRequest:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from qloader.errors import ForgeError, StalePlanError
-from qloader.forge.client import ForgeClient, need
+from qloader.forge.client import ForgeClient, check_token, need
 from qloader.forge.protocol import Comment, Job, PullRequest
 from qloader.retrying import RetryPolicy
 
@@ -29,7 +29,7 @@ class GitLab:
         self._client = ForgeClient(
             "GitLab",
             self._need("CI_API_V4_URL"),
-            {"private-token": self._need("GITLAB_TOKEN")},
+            {"private-token": check_token("GITLAB_TOKEN", self._need("GITLAB_TOKEN"))},
             needs=NEEDS,
             policy=policy,
         )
@@ -46,9 +46,10 @@ class GitLab:
 
     def merged(self) -> PullRequest | None:
         """The merge request whose merge made `CI_COMMIT_SHA`."""
-        found = self._client.get(self._path(f"repository/commits/{self._need('CI_COMMIT_SHA')}/merge_requests"))
-        for entry in found:
-            if isinstance(entry, dict) and entry.get("state") == "merged":
+        for entry in self._client.entries(
+            self._path(f"repository/commits/{self._need('CI_COMMIT_SHA')}/merge_requests")
+        ):
+            if entry.get("state") == "merged":
                 source = str(entry.get("source_project_id", self._project))
                 number, head = (need(entry, name, odd=self._odd) for name in ("iid", "sha"))
                 return PullRequest(int(number), str(head), source != self._project)
@@ -60,17 +61,16 @@ class GitLab:
         commit = request.head if request else self._need("CI_COMMIT_SHA")
         return Job(self._need("CI_JOB_ID"), commit, self._environment.get("CI_JOB_URL", ""))
 
-    def comments(self, number: int) -> list[Comment]:
+    def comments(self, number: int) -> Iterator[Comment]:
         """The notes of this token's user."""
         own = need(self._user, "id", odd=self._odd)
         notes = self._client.pages(
             self._path(f"merge_requests/{number}/notes"), {"order_by": "created_at", "sort": "asc"}
         )
-        return [
-            Comment(need(entry, "id", odd=self._odd), str(entry.get("body") or ""))
-            for entry in notes
-            if (entry.get("author") or {}).get("id") == own and not entry.get("system")
-        ]
+        for entry in notes:
+            author = entry.get("author")
+            if isinstance(author, dict) and author.get("id") == own and not entry.get("system"):
+                yield Comment(need(entry, "id", odd=self._odd), str(entry.get("body") or ""))
 
     def add_comment(self, number: int, body: str) -> None:
         """Writes a note."""

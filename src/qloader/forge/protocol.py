@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,8 +62,8 @@ class Forge(Protocol):
     def job(self) -> Job:
         """This job."""
 
-    def comments(self, number: int) -> list[Comment]:
-        """The comments on a pull request that this token's user wrote, the oldest first."""
+    def comments(self, number: int) -> Iterator[Comment]:
+        """The comments on a pull request that this token's user wrote, the oldest first; read as far as is asked."""
 
     def add_comment(self, number: int, body: str) -> None:
         """Writes a comment."""

@@ -20,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.folders import make_private_folder
 from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.dense_size import odd_length, unlike
 from qloader.index.folder_lock import FolderLock, held
 from qloader.index.marker import SHARD, Marker, collection_folder, os_errors, read_marker, sync_folder, write_marker
 from qloader.index.protocol import (
+    DENSE_VECTOR,
+    EVERYWHERE,
     PAYLOAD_INDEXES,
+    RRF_K,
     SPARSE_VECTOR,
+    TIES,
     CollectionInfo,
     Guard,
     Hit,
@@ -32,12 +37,16 @@ from qloader.index.protocol import (
     SparseVector,
     StoredPoint,
     Vectors,
+    Where,
     allow,
+    in_order,
+    metadata_path,
+    metadata_readings,
     owner_fields,
 )
 
 if TYPE_CHECKING:
-    from qdrant_edge import EdgeShard, Filter, UpdateOperation
+    from qdrant_edge import EdgeShard, Filter, QueryRequest, UpdateOperation
 
 LOCK_WAIT = 2.0
 """Seconds to wait for another process to let go: a search lasts a fraction of one, an apply may take minutes."""
@@ -81,6 +90,7 @@ class EmbeddedIndex:
         self._guard = guard
         self._shard: EdgeShard | None = None
         self._vectors: frozenset[str] | None = None
+        self._dense: int | None = None
         self._is_closed = False
         self._lock = FolderLock(self._folder)  # last, so that it is let go of last where nobody closes the index
 
@@ -91,16 +101,17 @@ class EmbeddedIndex:
         if not (self._folder / SHARD).is_dir():
             return None
         points = int(self._load().info().points_count)
-        if marker is None:
-            # An empty shard without a marker is a creation that was cut short: nobody's, and nothing is in it.
-            return CollectionInfo(None, None, frozenset(self._stored_vectors()), points) if points else None
-        return CollectionInfo(marker.lineage, marker.pipeline, frozenset(self._stored_vectors()), points)
+        if marker is None and not points:
+            return None  # an empty shard without a marker is a creation that was cut short: nobody's
+        stored = self._stored_vectors()
+        lineage, pipeline = (marker.lineage, marker.pipeline) if marker else (None, None)
+        return CollectionInfo(lineage, pipeline, frozenset(stored), points, _dense_size(stored))
 
-    def create(self, *, lineage: str, pipeline: str) -> None:
+    def create(self, *, lineage: str, pipeline: str, dense: int | None = None) -> None:
         """Creates the collection, or completes a creation that was cut short.
 
         Raises:
-            ForeignIndexError: A collection of that name exists and belongs to another lineage.
+            ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors.
         """
         found = self.describe()
         if found is not None and found.lineage != lineage:
@@ -109,10 +120,16 @@ class EmbeddedIndex:
                 + (f"the state {found.lineage}" if found.lineage else "no qloader state"),
                 remedy="Choose another name in index.collection, or find the state that it belongs to.",
             )
-        if not (self._folder / SHARD).is_dir():
+        is_there = (self._folder / SHARD).is_dir()
+        if is_there and found is None and _dense_size(self._stored_vectors()) != dense:
+            self.drop()  # cut short before the config asked for other vectors
+            is_there = False
+        if not is_there:
             self._guard()
-            self._build()
+            self._build(dense)
         self._check_vectors()
+        if self._dense != dense:
+            raise self._wrong_vectors(unlike(self._dense, dense))
         self.mark(lineage=lineage, pipeline=pipeline)
 
     def mark(self, *, lineage: str, pipeline: str) -> None:
@@ -133,6 +150,8 @@ class EmbeddedIndex:
             unknown = {name for point in batch for name in point.vectors if name not in known}
             if unknown:
                 raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
+            if odd := odd_length(batch, self._dense):
+                raise self._wrong_vectors(unlike(self._dense, odd))
             edge = [EdgePoint(p.id, _to_edge(p.vectors), _plain(p.payload)) for p in batch]
             self._guard()
             self._update(UpdateOperation.upsert_points(edge), weight)
@@ -210,20 +229,55 @@ class EmbeddedIndex:
             return int(shard.count(CountRequest(exact=True, filter=_owned_by(lineage))))
 
     def search(
-        self, vector: SparseVector | Sequence[float], *, using: str, limit: int, lineage: str | None = None
+        self,
+        vector: SparseVector | Sequence[float],
+        *,
+        using: str,
+        limit: int,
+        lineage: str | None = None,
+        where: Where = EVERYWHERE,
     ) -> list[Hit]:
         """The nearest points by one named vector, best first."""
         from qdrant_edge import Query, QueryRequest
 
-        if using not in self._opened_vectors():
-            raise self._wrong_vectors(f"it has no {using}")
-        shard = self._opened()
+        self._check_known({using: vector})
         request = QueryRequest(
             limit=limit,
             query=Query.Nearest(_vector_to_edge(vector), using=using),
-            filter=None if lineage is None else _owned_by(lineage),
+            filter=_filter(lineage, where),
             with_payload=True,
         )
+        return self._query(request)
+
+    def fuse(
+        self, vectors: Vectors, *, limit: int, depth: int, lineage: str | None = None, where: Where = EVERYWHERE
+    ) -> list[Hit]:
+        """The best points by several named vectors together, best first: their ranks are fused."""
+        from qdrant_edge import Fusion, Prefetch, Query, QueryRequest
+
+        self._check_known(vectors)
+        chosen = _filter(lineage, where)
+        fused: Any = Fusion.Rrf(k=RRF_K)  # a Fusion, which the engine's own types do not know
+        request = QueryRequest(
+            limit=limit * TIES,
+            prefetches=[
+                Prefetch(limit=depth, query=Query.Nearest(_vector_to_edge(vector), using=name), filter=chosen)
+                for name, vector in vectors.items()
+            ],
+            query=fused,
+            with_payload=True,
+        )
+        return in_order(self._query(request), limit)
+
+    def _check_known(self, vectors: Vectors) -> None:
+        """Refuses a question that the collection's vectors cannot be compared with."""
+        if unknown := sorted(vectors.keys() - self._opened_vectors()):
+            raise self._wrong_vectors(f"it has no {', '.join(unknown)}")
+        if odd := odd_length([Point("", vectors, {})], self._dense):
+            raise self._wrong_vectors(unlike(self._dense, odd))
+
+    def _query(self, request: QueryRequest) -> list[Hit]:
+        shard = self._opened()
         with self._engine_errors("searched"):
             return [Hit(str(point.id), point.score, point.payload or {}) for point in shard.query(request)]
 
@@ -316,12 +370,14 @@ class EmbeddedIndex:
                 raise
         return self._shard
 
-    def _build(self) -> None:
+    def _build(self, dense: int | None) -> None:
         """Makes an empty shard under another name, so that `shard` is always a whole one."""
         from qdrant_edge import (
+            Distance,
             EdgeConfig,
             EdgeShard,
             EdgeSparseVectorParams,
+            EdgeVectorParams,
             KeywordIndexParams,
             Modifier,
             UpdateOperation,
@@ -338,7 +394,10 @@ class EmbeddedIndex:
             for leftover in (new, self._folder / _DROPPED):
                 _remove(leftover)
             self._check_space(0)
-            config = EdgeConfig(sparse_vectors={SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf)})
+            config = EdgeConfig(
+                vectors={} if dense is None else {DENSE_VECTOR: EdgeVectorParams(dense, Distance.Cosine)},
+                sparse_vectors={SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+            )
             with self._engine_errors("created"):
                 shard = EdgeShard.create(str(new), config)
                 # On disk once tidied up: in memory they would be built anew by each opening.
@@ -384,7 +443,7 @@ class EmbeddedIndex:
             raise self._wrong_vectors(f"it has {', '.join(sorted(vectors)) or 'no vectors'}, not {SPARSE_VECTOR}")
         if (vectors[SPARSE_VECTOR] or {}).get("modifier") != "idf":
             raise self._wrong_vectors(f"its {SPARSE_VECTOR} is without the IDF modifier")
-        self._vectors = frozenset(vectors)
+        self._vectors, self._dense = frozenset(vectors), _dense_size(vectors)
 
     def _wrong_vectors(self, what: str) -> ForeignIndexError:
         return ForeignIndexError(
@@ -447,11 +506,42 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
+def _dense_size(stored: Mapping[str, Any]) -> int | None:
+    """How long the `dense` vectors are, by what the engine keeps of the collection's vectors."""
+    return int(stored[DENSE_VECTOR]["size"]) if DENSE_VECTOR in stored else None
+
+
 def _owned_by(lineage: str, document: tuple[str, str] | None = None) -> Filter:
     from qdrant_edge import FieldCondition, Filter, MatchValue
 
     fields = owner_fields(lineage, document)
     return Filter(must=[FieldCondition(key=key, match=MatchValue(value)) for key, value in fields.items()])
+
+
+def _filter(lineage: str | None, where: Where) -> Filter | None:
+    from qdrant_edge import FieldCondition, Filter, MatchAny, MatchValue, RangeDateTime
+
+    must: list[Any] = [] if lineage is None else [_owned_by(lineage)]
+    if where.sources:
+        must.append(FieldCondition("source", match=MatchAny(list(where.sources))))
+    if where.documents is not None:
+        ids: list[Any] = [
+            Filter(
+                must=[
+                    FieldCondition("source", match=MatchValue(source)),
+                    FieldCondition("document_id", match=MatchAny(list(documents))),
+                ]
+            )
+            for source, documents in where.documents.items()
+        ]
+        must.append(Filter(should=ids))
+    for key, value in where.metadata:
+        path = metadata_path(key)
+        readings: list[Any] = [FieldCondition(path, match=MatchValue(one)) for one in metadata_readings(value)]
+        must.append(Filter(should=readings))
+    if where.since is not None:
+        must.append(FieldCondition("updated_at", range=RangeDateTime(gte=where.since.isoformat())))
+    return Filter(must=must) if must else None
 
 
 def _plain(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 SPARSE_VECTOR = "bm25"
 DENSE_VECTOR = "dense"
+RRF_K = 2
+"""The constant of reciprocal rank fusion, Qdrant's own: a hit of rank r (from 0) counts 1 / (r + k)."""
+
 PAYLOAD_INDEXES = ("source", "document_id", "qloader.lineage")
 """Payload fields with a keyword index: what searches filter by, and what tells our points from foreign ones."""
 
@@ -59,12 +64,72 @@ class StoredPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundBy:
+    """How one vector alone found a hit: its rank there, from 1, and its score there."""
+
+    vector: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result, best first; the score is the engine's own and only compares within one query."""
+    """One search result, best first; the score is the engine's own and only compares within one query.
+
+    Attributes:
+        id: The point's.
+        score: Of BM25, the cosine, or of the fused ranks.
+        payload: What the point says.
+        found_by: Which vectors found it, where somebody asked for that.
+    """
 
     id: str
     score: float
     payload: Mapping[str, Any]
+    found_by: tuple[FoundBy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which points a search looks at; whatever is said holds together.
+
+    Attributes:
+        sources: Only documents of these; all of them where none is named.
+        documents: Only these, the ids by source, and one at least; all of them where None.
+        metadata: Only documents whose metadata says this: key and value. A value that is a list holds each of its
+            entries; one that looks like a whole number is also found as a number. A point inside a key leads into a
+            mapping.
+        since: Only documents whose `updated_at` is not before this moment; one without is left out.
+    """
+
+    sources: tuple[str, ...] = ()
+    documents: Mapping[str, Sequence[str]] | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    since: datetime | None = None
+
+
+EVERYWHERE = Where()
+"""A search through all that there is."""
+
+
+def metadata_path(key: str) -> str:
+    """Where a key of the metadata is in a payload, as both engines write such paths."""
+    parts = (part if re.fullmatch(r"[\w-]+", part, re.ASCII) else f'"{part}"' for part in key.split("."))
+    return ".".join(("metadata", *parts))
+
+
+def metadata_readings(value: str) -> tuple[str | int, ...]:
+    """What a value, as a person writes it, may be in a payload."""
+    return (value, int(value)) if re.fullmatch(r"-?\d{1,18}", value, re.ASCII) else (value,)
+
+
+def in_order(hits: Iterable[Hit], limit: int) -> list[Hit]:
+    """The first hits of a fusion, those of equal rank by their ids: an engine gives these in any order."""
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
+
+
+TIES = 2
+"""So many times as many hits are asked of a fusion as are wanted, so that equal ranks at the end are cut the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +141,14 @@ class CollectionInfo:
         pipeline: The pipeline fingerprint it was filled with, or None.
         vectors: The names of its vectors, sparse and dense.
         points: All its points, foreign ones included.
+        dense: How long its `dense` vectors are; None where it has none.
     """
 
     lineage: str | None
     pipeline: str | None
     vectors: frozenset[str]
     points: int
+    dense: int | None = None
 
 
 class Index(Protocol):
@@ -95,13 +162,18 @@ class Index(Protocol):
         """What is there, or None where the collection does not exist."""
         ...
 
-    def create(self, *, lineage: str, pipeline: str) -> None:
+    def create(self, *, lineage: str, pipeline: str, dense: int | None = None) -> None:
         """Creates the collection with its vectors and payload indexes and records whose it is.
 
         Completes a creation that was cut short.
 
+        Args:
+            lineage: The lineage of the state that owns it.
+            pipeline: The fingerprint of what fills it.
+            dense: How long its `dense` vectors are, which are compared by their angle; None where it has only `bm25`.
+
         Raises:
-            ForeignIndexError: A collection of that name exists and belongs to another lineage.
+            ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors.
         """
         ...
 
@@ -152,9 +224,29 @@ class Index(Protocol):
         ...
 
     def search(
-        self, vector: SparseVector | Sequence[float], *, using: str, limit: int, lineage: str | None = None
+        self,
+        vector: SparseVector | Sequence[float],
+        *,
+        using: str,
+        limit: int,
+        lineage: str | None = None,
+        where: Where = EVERYWHERE,
     ) -> list[Hit]:
         """The nearest points by one named vector, best first; only the lineage's own where one is given."""
+        ...
+
+    def fuse(
+        self, vectors: Vectors, *, limit: int, depth: int, lineage: str | None = None, where: Where = EVERYWHERE
+    ) -> list[Hit]:
+        """The best points by several named vectors together, best first: their ranks are fused (RRF, k = 2).
+
+        Args:
+            vectors: What is looked for, by the vectors' names.
+            limit: How many points at most.
+            depth: How many of the nearest points by each vector take part.
+            lineage: Only its own points where one is given.
+            where: Which points are looked at.
+        """
         ...
 
     def drop(self) -> None:

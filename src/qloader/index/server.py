@@ -28,10 +28,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index.address import check_key, check_name, check_url
 from qloader.index.batches import RequestTooLargeError, by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.dense_size import odd_length, unlike
 from qloader.index.marker import FORMAT
 from qloader.index.protocol import (
+    DENSE_VECTOR,
+    EVERYWHERE,
     PAYLOAD_INDEXES,
     SPARSE_VECTOR,
+    TIES,
     CollectionInfo,
     Guard,
     Hit,
@@ -39,7 +43,11 @@ from qloader.index.protocol import (
     SparseVector,
     StoredPoint,
     Vectors,
+    Where,
     allow,
+    in_order,
+    metadata_path,
+    metadata_readings,
     owner_fields,
 )
 from qloader.retrying import NO_RETRIES, RetryPolicy
@@ -121,11 +129,12 @@ class _Owner:
 
 @dataclass(frozen=True, slots=True)
 class _Collection:
-    """A collection as the server describes it; `has_idf` is about the `bm25` vector."""
+    """A collection as the server describes it; `has_idf` is about the `bm25` vector, `dense` is that one's length."""
 
     owner: _Owner | None
     vectors: frozenset[str]
     has_idf: bool
+    dense: int | None
 
 
 class ServerIndex:
@@ -170,18 +179,22 @@ class ServerIndex:
         # The count that comes with the description is an estimate.
         points = int(self._ask("read", "count", exact=True).count)
         lineage, pipeline = (found.owner.lineage, found.owner.pipeline) if found.owner else (None, None)
-        return CollectionInfo(lineage, pipeline, found.vectors, points)
+        return CollectionInfo(lineage, pipeline, found.vectors, points, found.dense)
 
-    def create(self, *, lineage: str, pipeline: str) -> None:
+    def create(self, *, lineage: str, pipeline: str, dense: int | None = None) -> None:
         """Creates the collection, or completes a creation that was cut short.
 
         Raises:
-            ForeignIndexError: A collection of that name exists and belongs to another lineage.
+            ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors.
             IndexUnavailableError: The server is older than Qdrant 1.16.
         """
         from qdrant_client import models
 
-        found = self._look() or self._make_collection(_Owner(lineage, pipeline, is_complete=False))
+        found = self._look()
+        if found is not None and found.dense != dense and self._is_abandoned(found):
+            self._ask("deleted", "delete_collection")  # cut short before the config asked for other vectors
+            found = None
+        found = found or self._make_collection(_Owner(lineage, pipeline, is_complete=False), dense)
         owner = found.owner.lineage if found.owner else None
         if owner != lineage and not self._is_abandoned(found):
             raise ForeignIndexError(
@@ -190,6 +203,8 @@ class ServerIndex:
                 remedy="Choose another name in index.collection, or find the state that it belongs to.",
             )
         self._check_vectors(found)
+        if found.dense != dense:
+            raise self._wrong_vectors(unlike(found.dense, dense))
         for name in PAYLOAD_INDEXES:
             # The server does nothing where the index is there already.
             schema = models.PayloadSchemaType.KEYWORD
@@ -217,7 +232,8 @@ class ServerIndex:
         """Writes points, whole: an existing point of the same id is replaced."""
         from qdrant_client import models
 
-        known = self._opened().vectors
+        opened = self._opened()
+        known = opened.vectors
 
         def send(batch: Sequence[Point]) -> None:
             structs = [
@@ -229,6 +245,8 @@ class ServerIndex:
             unknown = {name for point in batch for name in point.vectors if name not in known}
             if unknown:
                 raise self._wrong_vectors(f"it has no {', '.join(sorted(unknown))}")
+            if odd := odd_length(batch, opened.dense):
+                raise self._wrong_vectors(unlike(opened.dense, odd))
             self._send_in_parts(batch, weight, send)
 
     def set_payloads(self, payloads: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -309,20 +327,44 @@ class ServerIndex:
         return int(self._ask("read", "count", count_filter=_owned_by(lineage), exact=True).count)
 
     def search(
-        self, vector: SparseVector | Sequence[float], *, using: str, limit: int, lineage: str | None = None
+        self,
+        vector: SparseVector | Sequence[float],
+        *,
+        using: str,
+        limit: int,
+        lineage: str | None = None,
+        where: Where = EVERYWHERE,
     ) -> list[Hit]:
         """The nearest points by one named vector, best first."""
-        if using not in self._opened().vectors:
-            raise self._wrong_vectors(f"it has no {using}")
-        answer = self._ask(
-            "searched",
-            "query_points",
-            query=_vector_to_client(vector),
-            using=using,
-            limit=limit,
-            query_filter=None if lineage is None else _owned_by(lineage),
-            with_payload=True,
-        )
+        self._check_known({using: vector})
+        chosen = _filter(lineage, where)
+        return self._query(query=_vector_to_client(vector), using=using, limit=limit, query_filter=chosen)
+
+    def fuse(
+        self, vectors: Vectors, *, limit: int, depth: int, lineage: str | None = None, where: Where = EVERYWHERE
+    ) -> list[Hit]:
+        """The best points by several named vectors together, best first: their ranks are fused."""
+        from qdrant_client import models
+
+        self._check_known(vectors)
+        chosen = _filter(lineage, where)
+        prefetch = [
+            models.Prefetch(query=_vector_to_client(vector), using=name, limit=depth, filter=chosen)
+            for name, vector in vectors.items()
+        ]
+        fused = models.FusionQuery(fusion=models.Fusion.RRF)
+        return in_order(self._query(query=fused, prefetch=prefetch, limit=limit * TIES), limit)
+
+    def _check_known(self, vectors: Vectors) -> None:
+        """Refuses a question that the collection's vectors cannot be compared with."""
+        opened = self._opened()
+        if unknown := sorted(vectors.keys() - opened.vectors):
+            raise self._wrong_vectors(f"it has no {', '.join(unknown)}")
+        if odd := odd_length([Point("", vectors, {})], opened.dense):
+            raise self._wrong_vectors(unlike(opened.dense, odd))
+
+    def _query(self, **arguments: Any) -> list[Hit]:
+        answer = self._ask("searched", "query_points", with_payload=True, **arguments)
         return [Hit(str(point.id), point.score, point.payload or {}) for point in answer.points]
 
     def drop(self) -> None:
@@ -438,6 +480,7 @@ class ServerIndex:
             owner=self._owner_in(config.metadata or {}),
             vectors=frozenset(names | set(sparse)),
             has_idf=modifier is not None and modifier.value == "idf",
+            dense=int(dense[DENSE_VECTOR].size) if isinstance(dense, Mapping) and DENSE_VECTOR in dense else None,
         )
 
     def _owner_in(self, metadata: Mapping[str, Any]) -> _Owner | None:
@@ -460,14 +503,15 @@ class ServerIndex:
             remedy="Use the qloader that wrote it, or a newer one.",
         )
 
-    def _make_collection(self, owner: _Owner) -> _Collection:
+    def _make_collection(self, owner: _Owner, dense: int | None) -> _Collection:
         from qdrant_client import models
 
+        size = {} if dense is None else {DENSE_VECTOR: models.VectorParams(size=dense, distance=models.Distance.COSINE)}
         try:
             self._ask(
                 "created",
                 "create_collection",
-                vectors_config={},
+                vectors_config=size,
                 sparse_vectors_config={SPARSE_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata=_to_metadata(owner),
             )
@@ -538,6 +582,33 @@ def _owned_by(lineage: str, document: tuple[str, str] | None = None) -> Filter:
     return models.Filter(
         must=[models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in fields.items()]
     )
+
+
+def _filter(lineage: str | None, where: Where) -> Filter | None:
+    from qdrant_client import models
+
+    def field(key: str, value: str | int) -> models.FieldCondition:
+        return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+
+    def any_of(key: str, values: Sequence[str]) -> models.FieldCondition:
+        return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
+
+    must: list[Any] = [] if lineage is None else list(_owned_by(lineage).must or [])
+    if where.sources:
+        must.append(any_of("source", where.sources))
+    if where.documents is not None:
+        ids: list[Any] = [
+            models.Filter(must=[field("source", source), any_of("document_id", documents)])
+            for source, documents in where.documents.items()
+        ]
+        must.append(models.Filter(should=ids))
+    for key, value in where.metadata:
+        path = metadata_path(key)
+        readings: list[Any] = [field(path, one) for one in metadata_readings(value)]
+        must.append(models.Filter(should=readings))
+    if where.since is not None:
+        must.append(models.FieldCondition(key="updated_at", range=models.DatetimeRange(gte=where.since)))
+    return models.Filter(must=must) if must else None
 
 
 def _to_client(vectors: Vectors) -> dict[str, Any]:

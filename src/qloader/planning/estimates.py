@@ -5,7 +5,7 @@ Pure: what a plan's header says, the config's prices and the state's last runs i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,11 @@ BM25_BYTES, BM25_CHARACTER_BYTES = 110, 0.5
 """The share of the sparse vector in the same measurement."""
 
 
+NUMBER_BYTES = 4
+"""A number of a dense vector: 32 bits. What else an engine keeps of them is small beside that, until it builds a graph
+of their neighbours, which it does for large segments only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prices:
     """What a million tokens cost, by the embedder's name."""
@@ -42,13 +47,13 @@ class Share:
         name: What the embedder is called: its model, with the provider where it has one.
         tokens: What it reads.
         cost: The price of that; None where no price is configured.
-        bytes: What its vectors take in Qdrant.
+        bytes: What its vectors take in Qdrant; None where nobody knows yet how long they are.
     """
 
     name: str
     tokens: int
     cost: float | None
-    bytes: float
+    bytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,11 @@ class Estimate:
         characters: Their text.
         shares: What each embedder adds.
         currency: That of all costs.
-        bytes: What the new points take in Qdrant, vectors included.
+        bytes: What the new points take in Qdrant, vectors included as far as their length is known.
         seconds: How long it takes at the pace of the last runs; None where there is none.
         runs: How many runs that is.
+        cached: How many of the chunks the embedding cache has already, and a provider is not asked for; None where that
+            cannot be told, or there are no dense vectors. Costs are those without it.
     """
 
     points: int
@@ -72,6 +79,7 @@ class Estimate:
     bytes: int
     seconds: float | None = None
     runs: int = 0
+    cached: int | None = None
 
     @property
     def cost(self) -> float | None:
@@ -80,13 +88,22 @@ class Estimate:
         return sum(costs) if costs else None
 
 
-def estimate_plan(header: PlanHeader, prices: Prices | None = None, pace: Pace | None = None) -> Estimate | None:
+def estimate_plan(
+    header: PlanHeader,
+    prices: Prices | None = None,
+    pace: Pace | None = None,
+    *,
+    dense: int | None = None,
+    cached: int | None = None,
+) -> Estimate | None:
     """What an apply of a plan will cost; None where nothing is to be embedded.
 
     Args:
         header: The plan's.
         prices: The config's.
         pace: How fast the last runs were.
+        dense: How long the dense vectors are, where the pipeline's settings do not say and something else does.
+        cached: How many of the chunks the embedding cache has.
     """
     prices = prices or Prices()
     points, characters = header.summary.chunks_embed, header.summary.characters
@@ -94,8 +111,8 @@ def estimate_plan(header: PlanHeader, prices: Prices | None = None, pace: Pace |
         return None
     tokens = max(round(characters / CHARACTERS_A_TOKEN), 1)
     shares = tuple(
-        Share(name, tokens, _cost(tokens, prices.per_million_tokens.get(name)), per_point * points + more * characters)
-        for name, per_point, more in _embedders(header.pipeline.embedding)
+        Share(name, tokens, _cost(tokens, prices.per_million_tokens.get(name)), size)
+        for name, size in _embedders(header.pipeline.embedding, points, characters, dense)
     )
     payloads = POINT_BYTES * points + CHARACTER_BYTES * characters
     return Estimate(
@@ -103,9 +120,10 @@ def estimate_plan(header: PlanHeader, prices: Prices | None = None, pace: Pace |
         characters=characters,
         shares=shares,
         currency=prices.currency,
-        bytes=round(payloads + sum(share.bytes for share in shares)),
+        bytes=round(payloads + sum(share.bytes or 0 for share in shares)),
         seconds=None if pace is None else points * pace.seconds / pace.chunks,
         runs=0 if pace is None else pace.runs,
+        cached=cached,
     )
 
 
@@ -117,9 +135,14 @@ def format_cost(amount: float, currency: str) -> str:
     return f"{first_digit:.12f}".rstrip("0").rstrip(".") + f" {currency}"
 
 
-def _embedders(embedding: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """The embedders of a pipeline: name, bytes a point, bytes a character."""
-    return [(str(embedding.get("sparse", "bm25")), BM25_BYTES, BM25_CHARACTER_BYTES)]
+def _embedders(
+    embedding: Mapping[str, Any], points: int, characters: int, dense: int | None
+) -> Iterator[tuple[str, float | None]]:
+    """The embedders of a pipeline, and what their vectors take."""
+    yield str(embedding.get("sparse", "bm25")), BM25_BYTES * points + BM25_CHARACTER_BYTES * characters
+    if model := embedding.get("dense"):
+        size = model.get("dimensions") or dense
+        yield f"{model['provider']}/{model['model']}", None if size is None else NUMBER_BYTES * size * points
 
 
 def _cost(tokens: int, price: float | None) -> float | None:

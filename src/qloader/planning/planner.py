@@ -15,6 +15,7 @@ LEFT_OVER = "points left by an interrupted apply"
 UNFINISHED = "left unfinished by an interrupted apply"
 STRAY = "points in the index that belong to no document"
 DRIFTED = "points missing from the index or altered there"
+DESTROYED = "everything is destroyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,18 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """A change and the characters of the chunks that it embeds."""
+    """A change, and the characters and the hashes of the chunks that it embeds."""
 
     change: Change
     characters: int
+    embeds: tuple[bytes, ...] = ()
 
 
 def plan_changes(differences: Iterable[Difference], rules: Rules) -> Iterator[PlannedChange]:
     """What to do about each difference, in the same order."""
     for difference in differences:
         action, reason = _decide(difference, rules)
-        counts, characters = _count_chunks(difference, rules)
+        counts, characters, embeds = _count_chunks(difference, rules)
         yield PlannedChange(
             Change(
                 action=action,
@@ -63,6 +65,7 @@ def plan_changes(differences: Iterable[Difference], rules: Rules) -> Iterator[Pl
                 from_id=difference.from_id,
             ),
             characters,
+            embeds,
         )
 
 
@@ -94,27 +97,28 @@ def _decide(difference: Difference, rules: Rules) -> tuple[Action, str]:
 
 def _why_deleted(source: str, rules: Rules) -> str:
     if rules.is_destroy:
-        return "everything is destroyed"
+        return DESTROYED
     return "source removed from the config" if source in rules.removed else "gone from the source"
 
 
-def _count_chunks(difference: Difference, rules: Rules) -> tuple[ChunkCounts, int]:
+def _count_chunks(difference: Difference, rules: Rules) -> tuple[ChunkCounts, int, tuple[bytes, ...]]:
     before, after = difference.before, difference.after
     if before is None and after is None:
-        return ChunkCounts(remove=len(difference.intent)), 0
+        return ChunkCounts(remove=len(difference.intent)), 0, ()
     old = before.chunks if before else ()
     touched = _touched(difference)
     reusable = before is not None and before.pipeline in rules.reusable
     left = Counter(chunk for chunk in old if chunk not in touched) if reusable else Counter()
-    kept = added = characters = 0
+    kept = characters = 0
+    embeds = []
     for chunk in after.chunks if after else ():
         if left[chunk.hash] > 0:
             left[chunk.hash] -= 1
             kept += 1
         else:
-            added += 1
+            embeds.append(chunk.hash)
             characters += chunk.characters
-    return ChunkCounts(add=added, keep=kept, remove=len(old) - kept), characters
+    return ChunkCounts(add=len(embeds), keep=kept, remove=len(old) - kept), characters, tuple(embeds)
 
 
 def _touched(difference: Difference) -> frozenset[bytes]:

@@ -6,6 +6,8 @@ memory. What it found is told in sentences; what follows from them is its effect
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -294,14 +296,16 @@ def _ask(
     """What a custom policy finds; or why that cannot be known, which refuses the plan whatever its effect."""
     chosen = (change for change in changes() if not policy.sources or change.source in policy.sources)
     try:
-        answer = custom(header, chosen, dict(policy.options))
-        if isinstance(answer, str):
-            raise TypeError("it gave a text, and a list of sentences was expected")  # noqa: TRY301 - told like its own
-        found = list(islice(answer, FINDINGS))
+        with contextlib.redirect_stdout(sys.stderr):  # what it prints is for people; programs read our stdout
+            answer = custom(header, chosen, dict(policy.options))
+            if isinstance(answer, str) or not isinstance(answer, Iterable):
+                gave = type(answer).__name__
+                raise TypeError(f"it gave {gave}, and a list of sentences was expected")  # noqa: TRY301 - told like its own
+            found = list(islice(answer, FINDINGS))
         odd = {type(one).__name__ for one in found if not isinstance(one, str)}
         if odd:
             raise TypeError(f"it found {', '.join(sorted(odd))}, and sentences were expected")  # noqa: TRY301
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one that ends the program would let its plan pass
         failure = f"the policy could not be checked: {type(error).__name__}: {error}"
         return [], _line(failure)
     told = [_line(finding) for finding in found[:FINDINGS_TOLD]]

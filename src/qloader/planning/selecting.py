@@ -43,7 +43,8 @@ class Choice:
         Raises:
             ConfigError: A pattern is invalid, or can never match anything.
         """
-        only, exclude = match_documents("--only", selection.only), match_documents("--exclude", selection.exclude)
+        only = match_documents("--only", selection.only, chooses=True)
+        exclude = match_documents("--exclude", selection.exclude)
         targets = frozenset(selection.targets)
         everything = not selection.only and not targets
 
@@ -67,13 +68,18 @@ class Choice:
         return [PlanWarning(source, "move left out", _describe_split(moves)) for source, moves in sorted(found.items())]
 
 
-def match_documents(option: str, patterns: Sequence[str]) -> Callable[[str, str], bool]:
+def match_documents(option: str, patterns: Sequence[str], *, chooses: bool = False) -> Callable[[str, str], bool]:
     """Whether patterns match a document: the last one that matches its id or its address decides, as in .gitignore.
 
+    Args:
+        option: What they are called, for an error.
+        patterns: In their order.
+        chooses: See `compile_patterns`.
+
     Raises:
-        ConfigError: A pattern is invalid, or can never match anything.
+        ConfigError: See `compile_patterns`.
     """
-    spec = compile_patterns(option, patterns)
+    spec = compile_patterns(option, patterns, chooses=chooses)
     compiled = [pattern for pattern in spec.patterns if pattern.include is not None]
     if all(pattern.include for pattern in compiled):
         match = match_paths(spec)

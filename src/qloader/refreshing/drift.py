@@ -10,26 +10,32 @@ import contextlib
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import isclose
+from math import hypot, isclose
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from qloader.documents.hashing import point_bytes, point_keys, point_text
 from qloader.documents.payload import expected_check, payload_check
-from qloader.embedding.protocol import Embedder
 from qloader.index.protocol import Index, SparseVector, StoredPoint, Vectors
 from qloader.joining import connect_duckdb, sql_literal
 from qloader.state.records import IntentRecord
 from qloader.state.store import StateStore
+
+if TYPE_CHECKING:
+    from qloader.embedding.together import Embedders
 
 PAGE = 5_000
 """Points read at once. The engine looks at its filter anew for each page: with 1,000 it is four times slower."""
 
 TOLERANCE = 1e-5
 """Two weights are the same where they differ by less than this part: engines keep them in 32 bits."""
+
+NEAREST = 0.999
+"""Two dense vectors are the same where the cosine between them is at least this: an engine scales them to length 1, the
+embedding cache may keep them in 16 bits, and a provider never gives quite the same numbers twice."""
 
 Kind = Literal["missing", "altered", "orphaned"]
 KINDS: tuple[Kind, ...] = ("missing", "altered", "orphaned")
@@ -59,10 +65,13 @@ class Drift:
     Attributes:
         checked: How many points were compared: those of the index that are ours, and those missing from it.
         points: The ones that are not as they should be.
+        uncompared: Points whose dense vector should have been compared and was not, since the embedding cache does not
+            have it: only the provider could say.
     """
 
     checked: int
     points: tuple[DriftedPoint, ...]
+    uncompared: int = 0
 
     def of(self, kind: Kind) -> list[DriftedPoint]:
         """Those of one kind."""
@@ -81,7 +90,7 @@ def find_drift(
     state: StateStore,
     *,
     lineage: str,
-    embedder: Embedder | None = None,
+    embedders: Embedders | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Drift:
     """Compares every point that the lineage owns with the state.
@@ -90,7 +99,8 @@ def find_drift(
         index: The index, opened.
         state: The state, opened for reading at least.
         lineage: The state's lineage.
-        embedder: Where given, vectors are compared too: each text is embedded again (`--deep`).
+        embedders: Where given, vectors are compared too (`--deep`): each text is embedded again, and its dense vector
+            taken from the embedding cache, so that no provider is asked.
         advance: Called with the number of points read, for progress.
 
     Raises:
@@ -111,16 +121,19 @@ def find_drift(
                 """
             )
             connection.executemany("INSERT INTO expected VALUES (?, ?, ?)", _expected(state, connection))
-            checked = 0
-            points = index.scroll(lineage=lineage, with_vectors=embedder is not None, page=PAGE)
+            checked = uncompared = 0
+            points = index.scroll(lineage=lineage, with_vectors=embedders is not None, page=PAGE)
             while page := list(islice(points, PAGE)):
-                connection.executemany("INSERT INTO found VALUES (?, ?)", _found(page, embedder))
+                vectors = embedders.known_documents([_text(point) for point in page]) if embedders else None
+                if embedders and vectors is not None:
+                    uncompared += sum(not embedders.names <= vector.keys() for vector in vectors)
+                connection.executemany("INSERT INTO found VALUES (?, ?)", _found(page, vectors, embedders))
                 checked += len(page)
                 advance(len(page))
             connection.execute("COMMIT")
         rows = _join(path)
     missing = sum(1 for row in rows if row[0] == "missing")
-    return Drift(checked + missing, tuple(_with_owners(rows, index)))
+    return Drift(checked + missing, tuple(_with_owners(rows, index)), uncompared)
 
 
 def _expected(state: StateStore, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes, int]]:
@@ -132,11 +145,19 @@ def _expected(state: StateStore, connection: sqlite3.Connection) -> Iterator[tup
             yield key, expected_check(document.source, document.id, number, chunk, document.metadata), n
 
 
-def _found(page: Sequence[StoredPoint], embedder: Embedder | None) -> Iterator[tuple[bytes, bytes]]:
-    texts = [str(point.payload.get("text", "")) for point in page] if embedder else []
-    vectors: Iterable[Vectors | None] = embedder.embed_documents(texts) if embedder else [None] * len(page)
-    for point, vector in zip(page, vectors, strict=True):
-        same = vector is None or all(_is_same(vector[name], point.vectors.get(name)) for name in vector)
+def _text(point: StoredPoint) -> str:
+    return str(point.payload.get("text", ""))
+
+
+def _found(
+    page: Sequence[StoredPoint], vectors: Sequence[Vectors] | None, embedders: Embedders | None
+) -> Iterator[tuple[bytes, bytes]]:
+    for number, point in enumerate(page):
+        same = True
+        if vectors is not None and embedders is not None:
+            expected = vectors[number]
+            same = embedders.names <= point.vectors.keys()
+            same = same and all(_is_same(vector, point.vectors[name]) for name, vector in expected.items())
         yield point_bytes(point.id), payload_check(point.payload) if same else b""
 
 
@@ -145,7 +166,14 @@ def _is_same(expected: SparseVector | Sequence[float], found: SparseVector | Seq
         if not isinstance(found, SparseVector) or list(expected.indices) != list(found.indices):
             return False
         return _are_close(expected.values, found.values)
-    return found is not None and not isinstance(found, SparseVector) and _are_close(expected, found)
+    return found is not None and not isinstance(found, SparseVector) and _are_near(expected, found)
+
+
+def _are_near(one: Sequence[float], other: Sequence[float]) -> bool:
+    if len(one) != len(other):
+        return False
+    lengths = hypot(*one) * hypot(*other)
+    return lengths > 0 and sum(a * b for a, b in zip(one, other, strict=True)) >= NEAREST * lengths
 
 
 def _are_close(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, assert_never
 
 from qloader.applying.events import BatchDone, DocumentDone, Event, Finished, Started
@@ -53,6 +54,7 @@ def result_as_dict(result: ApplyResult) -> dict[str, Any]:
         "already_applied": result.already,
         "chunks_embedded": result.embedded,
         "serial": result.serial,
+        **({} if result.dense is None else {"dense": asdict(result.dense)}),
         "failures": [
             {"address": f"{f.source}/{f.document_id}", "reason": f.reason, "detail": f.detail} for f in result.failures
         ],

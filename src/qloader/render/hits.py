@@ -54,6 +54,9 @@ def _print_hit(hit: Hit, console: Console) -> None:
     payload = hit.payload
     address = escape_controls(f"{payload['source']}/{payload['document_id']}")
     console.print(Text.assemble((f"{hit.score:6.2f}", "cyan"), "  ", (address, "bold")), soft_wrap=True)
+    if hit.found_by:
+        parts = (f"{one.vector} rank {one.rank:,}, score {one.score:.3f}" for one in hit.found_by)
+        console.print(Text(_INDENT + "found by " + "; ".join(parts), "cyan"), soft_wrap=True)
     trail = " > ".join(escape_prose(heading) for heading in payload.get("headings") or [payload["title"]])
     console.print(Text(_INDENT + trail, "dim"), soft_wrap=True)
     excerpt = Text(shorten(escape_prose(payload["text"]), EXCERPT_CELLS))

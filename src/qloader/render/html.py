@@ -28,6 +28,7 @@ from qloader.render.wording import (
     describe_change,
     explain_index_action,
     explain_selection,
+    no_changes_in,
     plan_line,
     printable,
     printable_id,
@@ -149,7 +150,7 @@ def _foot(header: PlanHeader, unchanged: Iterable[SourceSummary]) -> Iterator[st
         yield '<p class="nothing" id="nothing" hidden>No change matches.</p>\n'
     names = [f"{_code(source.name)} ({count_documents(source.documents)})" for source in unchanged]
     if names and not header.is_empty:
-        yield f'<p class="unchanged">No changes in {", ".join(names)}.</p>\n'
+        yield f'<p class="unchanged">{no_changes_in(header)} {", ".join(names)}.</p>\n'
     base = header.base
     rests = f"Rests on serial {base.serial} of lineage {_code(base.lineage)}." if base.lineage else "A first plan."
     digest = f"<p>Digest {_code(header.digest)}</p>\n" if header.digest else ""

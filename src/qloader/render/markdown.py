@@ -28,6 +28,7 @@ from qloader.render.wording import (
     explain_index_action,
     explain_selection,
     list_counts,
+    no_changes_in,
     pad_name,
     plan_line,
     printable,
@@ -45,6 +46,9 @@ LIMIT = 60_000
 """Characters at most: GitHub refuses comments beyond 65,536 of them, or beyond 262,144 bytes, which is four for each;
 and whoever posts one may add words of their own."""
 
+OUTCOME = 4_000
+"""Characters at most for what became of a plan, which is added to the comment that holds its review."""
+
 ID_CHARACTERS = 160
 """Longer ids lose their middle."""
 
@@ -52,6 +56,9 @@ _NOTES = 12_000
 """Characters at most for all warnings, and as many for a refusal."""
 
 _REFUSAL_LINE = 1_000
+"""Characters of a line of an error: a stranger's names may be long."""
+
+_CUT = "…\n"
 
 _TEXTS = 500
 """Documents of a source at most whose texts a comment could hold."""
@@ -120,7 +127,8 @@ def render_markdown(
         sources = "source" if unlisted == 1 else "sources"
         yield f"… and {unlisted:,} more {sources}, not shown: {list_counts(rest)}.\n\n"
     if not header.is_empty:
-        yield from _list_unchanged([source for source in header.sources if source.name in unseen])
+        untouched = [source for source in header.sources if source.name in unseen]
+        yield from _list_unchanged(no_changes_in(header), untouched)
     yield from foot
 
 
@@ -131,7 +139,7 @@ def _head(header: PlanHeader, review: Review) -> list[str]:
         f"{_code(header.name)}: collection {_code(index.collection)} at {_code(index.location)}\n\n",
     ]
     if review.refusal is not None:
-        lines += render_error("This plan may not be applied.", review.refusal)
+        lines += render_error("This plan may not be applied.", review.refusal, room=_NOTES)
     if sentence := explain_selection(header, _code):
         lines.append(f"⚠️ {sentence}\n\n")
     if sentence := explain_index_action(header, _code):
@@ -143,27 +151,32 @@ def _head(header: PlanHeader, review: Review) -> list[str]:
     return lines + _list_warnings(header, review)
 
 
-def render_error(what: str, error: QloaderError) -> list[str]:
+def render_error(what: str, error: QloaderError, *, room: int = OUTCOME) -> list[str]:
     """An error and its remedy, in a block that nothing in them can end.
 
     Args:
         what: What did not work, a sentence of ours.
         error: Why.
+        room: Characters that it may have; what does not fit is left out of the error, never the remedy.
     """
-    shown, left = [], _NOTES
-    for line in (*str(error).split("\n"), error.remedy):
-        text = f"{printable(line, characters=_REFUSAL_LINE)}\n"
-        left -= len(text)
+    *lines, remedy = (
+        f"{printable(line, characters=_REFUSAL_LINE)}\n" for line in (*str(error).split("\n"), error.remedy)
+    )
+    fence = "`" * max(3, max(map(len, _TICKS.findall("".join((*lines, remedy)))), default=0) + 1)
+    head, foot = [f"⛔ {what}\n\n", f"{fence}text\n"], [remedy, f"{fence}\n\n"]
+    left = room - sum(map(len, (*head, _CUT, *foot)))
+    shown = []
+    for line in lines:
+        left -= len(line)
         if left < 0:
-            shown.append("…\n")
+            shown.append(_CUT)
             break
-        shown.append(text)
-    fence = "`" * max(3, max(map(len, _TICKS.findall("".join(shown))), default=0) + 1)
-    return [f"⛔ {what}\n\n", f"{fence}text\n", *shown, f"{fence}\n\n"]
+        shown.append(line)
+    return [*head, *shown, *foot]
 
 
 def render_outcome(result: ApplyResult) -> list[str]:
-    """What an apply did."""
+    """What an apply did, `OUTCOME` characters at most."""
     lines = [
         applied_line(
             created=result.created,
@@ -175,12 +188,16 @@ def render_outcome(result: ApplyResult) -> list[str]:
     ]
     if result.already:
         lines.append(f"{counted(result.already, 'change')} had been applied before.")
-    lines += [
-        f"⚠️ {_code(f'{one.source}/{one.document_id}', ID_CHARACTERS)} was left as it was: {_code(one.detail, 500)}"
-        for one in result.failures[:FOLD]
-    ]
-    if len(result.failures) > FOLD:
-        lines.append(f"… and {len(result.failures) - FOLD:,} more, not shown.")
+    left = OUTCOME - _FRAME
+    for number, one in enumerate(result.failures):
+        line = (
+            f"⚠️ {_code(f'{one.source}/{one.document_id}', ID_CHARACTERS)} was left as it was: {_code(one.detail, 500)}"
+        )
+        left -= len(line) + 2
+        if left < 0 or number == FOLD:
+            lines.append(f"… and {len(result.failures) - number:,} more, not shown.")
+            break
+        lines.append(line)
     return [f"{line}\n\n" for line in lines]
 
 
@@ -301,10 +318,10 @@ def _fence(lines: Iterable[str]) -> Iterator[str]:
     yield "```\n\n"
 
 
-def _list_unchanged(sources: Sequence[SourceSummary]) -> Iterator[str]:
+def _list_unchanged(heading: str, sources: Sequence[SourceSummary]) -> Iterator[str]:
     if sources:
         names = (f"{_code(source.name)} ({count_documents(source.documents)})" for source in sources)
-        yield f"No changes in {_join_within(names, len(sources))}.\n\n"
+        yield f"{heading} {_join_within(names, len(sources))}.\n\n"
 
 
 def _foot(header: PlanHeader) -> list[str]:

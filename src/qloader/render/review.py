@@ -51,10 +51,16 @@ def describe_estimate(estimate: Estimate, quote: Callable[[str], str] = escape_c
     from qloader.documents.reading import human_size
 
     shares = [_describe_share(share, estimate, quote) for share in estimate.shares]
+    without = [quote(share.name) for share in estimate.shares if share.bytes is None]
+    size = f"about {human_size(_rounded(estimate.bytes))} in Qdrant"
+    held = (
+        [] if estimate.cached is None else [f"{counted(estimate.points, 'chunk')} to embed, {estimate.cached:,} cached"]
+    )
     parts = [
         counted(estimate.characters, "character"),
+        *held,
         *shares,
-        f"about {human_size(_rounded(estimate.bytes))} in Qdrant",
+        f"{size} without the vectors of {', '.join(without)}" if without else size,
     ]
     if estimate.seconds is not None:
         runs = "the last run" if estimate.runs == 1 else f"the last {counted(estimate.runs, 'run')}"

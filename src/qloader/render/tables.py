@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from qloader.refreshing.drift import Drift
     from qloader.state.records import FailureRecord, RunDetails, RunFailure, RunRecord
+    from qloader.workspace.evaluating import Evaluation
     from qloader.workspace.validating import Check
     from qloader.workspace.workspace import Status
 
@@ -166,6 +167,11 @@ def render_drift(drift: Drift, console: Console) -> None:
         )
     if len(found) > FOLD:
         console.print(Text(f"… and {counted(len(found) - FOLD, 'more document')}"), soft_wrap=True)
+    if drift.uncompared:
+        what = counted(drift.uncompared, "dense vector")
+        _print(
+            Text(f"{what} not compared: the embedding cache does not have them, and asking costs.", "yellow"), console
+        )
     if not drift.points:
         console.print(Text(f"No drift. {drift.checked:,} points are as the state says."), soft_wrap=True)
         return
@@ -177,6 +183,46 @@ def render_drift(drift: Drift, console: Console) -> None:
         ),
         soft_wrap=True,
     )
+
+
+def render_evaluation(found: Evaluation, console: Console) -> None:
+    """Prints how good each way of searching is, and of which questions it found nothing."""
+    rows = [
+        (mode, f"{score.recall:.3f}", f"{score.mrr:.3f}", f"{score.ndcg:.3f}", f"{len(found.missed[mode]):,}")
+        for mode, score in found.scores.items()
+    ]
+    names = ("mode", f"recall@{found.limit}", "MRR", "nDCG", "nothing found")
+    _print(Text(counted(found.questions, "question"), "bold"), console)
+    _print_table(names, rows, console, right={1, 2, 3, 4})
+    for mode, missed in found.missed.items():
+        for query in missed[:FOLD]:
+            _print(Text.assemble(("! ", "yellow"), escape_controls(f"{mode} finds nothing of: {query}")), console)
+        if len(missed) > FOLD:
+            _print(Text(f"… and {counted(len(missed) - FOLD, 'more question')}"), console)
+    if found.unknown:
+        some = ", ".join(found.unknown[:FOLD])
+        text = f"The index does not hold {counted(len(found.unknown), 'document')} that should be found: {some}"
+        _print(Text(escape_controls(text), "yellow"), console)
+
+
+def render_cache(path: str, used: int, most: int, rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Prints what the embedding cache holds.
+
+    Args:
+        path: Its file.
+        used: The bytes that it takes.
+        most: The bytes that it may take.
+        rows: Each model's name, dimensions, vectors, and the days that they were used, as text.
+        console: Where to.
+    """
+    from qloader.documents.reading import human_size
+
+    _print(Text(escape_controls(path), "bold"), console)
+    _print(Text(f"{human_size(used)} of at most {human_size(most)}"), console)
+    if rows:
+        console.print()
+        names = ("model", "dimensions", "vectors", "longest unused since", "last used")
+        _print_table(names, rows, console, right={1, 2})
 
 
 def render_checks(checks: Sequence[Check], console: Console) -> None:

@@ -25,6 +25,7 @@ from qloader.render.wording import (
     describe_change,
     explain_index_action,
     explain_selection,
+    no_changes_in,
     pad_name,
     plan_line,
     short_revision,
@@ -112,7 +113,7 @@ def render_plan(
         else:
             _print_texts(changes, texts, console, fold, lines)
     if not header.is_empty:
-        _print_unchanged([source for source in header.sources if source.name in unchanged], console)
+        _print_unchanged(header, [source for source in header.sources if source.name in unchanged], console)
         console.print()
     if _print_notes(header, review, console):
         console.print()
@@ -199,11 +200,11 @@ def _fold(more: Counter[Action]) -> Text:
     return text.append_text(Text(", ").join(counts)).append(" (use --all)", "dim")
 
 
-def _print_unchanged(sources: list[SourceSummary], console: Console) -> None:
+def _print_unchanged(header: PlanHeader, sources: list[SourceSummary], console: Console) -> None:
     if sources:
         names = ", ".join(f"{source.name} ({count_documents(source.documents)})" for source in sources)
         console.print()
-        _print_sentence("", f"No changes in {names}.", "dim", console)
+        _print_sentence("", f"{no_changes_in(header)} {names}.", "dim", console)
 
 
 def _print_notes(header: PlanHeader, review: Review, console: Console) -> bool:

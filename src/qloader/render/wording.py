@@ -7,12 +7,16 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from qloader.counting import counted
 from qloader.planning.plan import ACTIONS, Action, Change, IndexAction, PlanHeader, PlanWarning, SourceSummary, Summary
 from qloader.render.escape import escape_controls
+
+if TYPE_CHECKING:
+    from qloader.applying.result import DenseWork
 
 FOLD = 20
 """Changes of one source that are shown before the rest is folded into a count."""
@@ -89,6 +93,14 @@ def applied_line(*, created: int, updated: int, moved: int, deleted: int, repair
     return f"Apply complete: {created} created, {updated} updated, {moved} moved, {deleted} deleted{repair}."
 
 
+def describe_dense(work: DenseWork) -> str:
+    """What the dense vectors of an apply took, as a sentence."""
+    asked = f"{counted(work.texts, 'text')} embedded in {counted(work.requests, 'request')}"
+    tokens = f" ({counted(work.tokens, 'token')})" if work.tokens else ""
+    shortened = f"; {work.shortened:,} over the model's limit" if work.shortened else ""
+    return f"Dense vectors: {asked}{tokens}, {work.cached:,} cached{shortened}."
+
+
 def list_counts(counts: Mapping[Action, int]) -> str:
     """Counts by action in the order of the totals, e.g. `900 to create, 80 to delete`."""
     return ", ".join(f"{counts[action]:,} to {action}" for action in ACTIONS if counts.get(action))
@@ -141,6 +153,11 @@ def explain_index_action(header: PlanHeader, quote: Callable[[str], str] = escap
             )
         case "none":
             return ""
+
+
+def no_changes_in(header: PlanHeader) -> str:
+    """How a list of sources begins that a plan has no changes of; of a partial plan it says nothing of the others."""
+    return "No changes in" if header.selection is None else "No changes selected in"
 
 
 def explain_selection(header: PlanHeader, quote: Callable[[str], str] = escape_controls) -> str:

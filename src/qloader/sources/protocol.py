@@ -145,6 +145,15 @@ class ListsChangesAfter(Protocol):
         ...
 
 
+@runtime_checkable
+class Rereads(Protocol):
+    """A source that keeps what it read, and believes its server of what did not change since. Optional."""
+
+    def reread(self) -> None:
+        """From now on everything that is listed is read again, whatever the server says of it (`--no-cache`)."""
+        ...
+
+
 def only_since(moment: datetime) -> str:
     """Why a listing of changes is not complete."""
     text = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

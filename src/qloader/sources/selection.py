@@ -44,7 +44,7 @@ class Selection:
         Raises:
             ConfigError: A pattern is invalid, or can never match anything.
         """
-        included = match_paths(compile_patterns("include", include))
+        included = match_paths(compile_patterns("include", include, chooses=True))
         excluded = match_paths(compile_patterns("exclude", exclude)) if exclude else None
         self.selects = included if excluded is None else _both(included, excluded)
         # With a `!` in the list a folder that matches may still hold a file that does not.
@@ -52,15 +52,16 @@ class Selection:
         self.excludes_folder = _folders(_literal_prefixes(include), prunes)
 
 
-def compile_patterns(key: str, patterns: Sequence[str]) -> GitIgnoreSpec:
+def compile_patterns(key: str, patterns: Sequence[str], *, chooses: bool = False) -> GitIgnoreSpec:
     """Reads patterns as .gitignore has them.
 
     Args:
         key: What they are called, for an error.
         patterns: In their order.
+        chooses: Whether only what they match is taken, so that a list that only takes back is a mistake.
 
     Raises:
-        ConfigError: A pattern is invalid, or can never match anything.
+        ConfigError: A pattern is invalid, or can never match anything; or all of them only take back.
     """
     from pathspec import GitIgnoreSpec
 
@@ -71,7 +72,13 @@ def compile_patterns(key: str, patterns: Sequence[str]) -> GitIgnoreSpec:
                 remedy="Patterns are written as in .gitignore, e.g. docs/**/*.md, *.txt or !drafts/; "
                 "a leading # or a backslash needs a backslash before it.",
             )
-    return GitIgnoreSpec.from_lines(list(patterns))
+    spec = GitIgnoreSpec.from_lines(list(patterns))
+    if chooses and spec.patterns and not any(pattern.include for pattern in spec.patterns):
+        raise ConfigError(
+            f"The {key} patterns match nothing: all of them begin with ! and only take back ({', '.join(patterns)}).",
+            remedy="Name first what they take back from, such as **.",
+        )
+    return spec
 
 
 def match_paths(spec: GitIgnoreSpec) -> Callable[[str], bool]:

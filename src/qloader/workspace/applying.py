@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from qloader.applying.events import BatchDone, Event, Finished, Listener, Started, tell_nobody
 from qloader.applying.executor import Parts, Totals, announce, execute
-from qloader.applying.preconditions import check_config, check_index, check_state, find_resumable
-from qloader.applying.result import ApplyResult
+from qloader.applying.preconditions import check_config, check_index, check_state, check_vectors, find_resumable
+from qloader.applying.result import ApplyResult, DenseWork
 from qloader.applying.work import PointLabels
 from qloader.counting import counted
-from qloader.errors import InterruptedRunError, QloaderError, SourceError, StalePlanError, StateError
-from qloader.index.protocol import Index
+from qloader.errors import EmbeddingError, InterruptedRunError, QloaderError, SourceError, StalePlanError, StateError
+from qloader.index.protocol import CollectionInfo, Index
 from qloader.planning.estimates import estimate_plan
 from qloader.planning.guards import SourceTally, check_guards, find_refusal
 from qloader.planning.plan import Plan, PlanHeader
@@ -24,6 +26,9 @@ from qloader.state.records import Lease, RunStatus, SourceRecord, StateHeader
 from qloader.state.store import StateStore
 from qloader.workspace.identities import find_identity, is_stranger
 from qloader.workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from qloader.embedding.together import Embedders
 
 DAY_MS = 86_400_000
 
@@ -92,11 +97,14 @@ def _apply(
             return ApplyResult(already=header.summary.changes, serial=resumable.last_serial)
         if not is_resumed:
             _check_guards(settings, plan, records)
-        _tell_begin(listener, header, is_resumed=is_resumed)
         if header.is_empty:
+            _tell_begin(listener, header, is_resumed=is_resumed)
             return _record_unchanged(settings, state, known, header)
-        run = _Run(settings, plan, state, index, is_resumed=is_resumed, at_present=at_present)
-        return run.carry_out(progress, should_stop, listener, create=info is None)
+        with settings.embedders() as embedders:
+            making = _find_making(settings, header, info, embedders)
+            _tell_begin(listener, header, is_resumed=is_resumed)
+            run = _Run(settings, plan, state, index, embedders, is_resumed=is_resumed, at_present=at_present)
+            return run.carry_out(progress, should_stop, listener, making)
 
 
 def _tell_begin(listener: Listener, header: PlanHeader, *, is_resumed: bool) -> None:
@@ -105,17 +113,59 @@ def _tell_begin(listener: Listener, header: PlanHeader, *, is_resumed: bool) -> 
         listener(warning)
 
 
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """A collection that has to be made.
+
+    Attributes:
+        dense: How long its dense vectors are; None where it has none.
+        is_anew: Whether an empty one of ours, with other vectors, is there in its place.
+    """
+
+    dense: int | None
+    is_anew: bool = False
+
+
+def _find_making(
+    settings: Settings, header: PlanHeader, info: CollectionInfo | None, embedders: Embedders
+) -> _Making | None:
+    """What has to be made before points can be written; None where the collection is there and takes the vectors.
+
+    Raises:
+        ForeignIndexError: The collection that is there does not take them.
+        EmbeddingError: The provider, which alone knows how long its vectors are, cannot be asked.
+    """
+    if info is None:
+        return _Making(embedders.dense_size())
+    if not header.summary.chunks_embed or (header.index.action == "none" and settings.has_dense == bool(info.dense)):
+        return None
+    size = embedders.dense_size()
+    if not info.points and info.dense != size:
+        return _Making(size, is_anew=True)
+    check_vectors(info, size, collection=settings.collection)
+    return None
+
+
 class _Run:
     """One apply after all checks: its record in the state, whatever happens."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, state: StateStore, index: Index, *, is_resumed: bool, at_present: bool
+        self,
+        settings: Settings,
+        plan: Plan,
+        state: StateStore,
+        index: Index,
+        embedders: Embedders,
+        *,
+        is_resumed: bool,
+        at_present: bool,
     ) -> None:
         self._at_present = at_present
         self._settings = settings
         self._plan = plan
         self._state = state
         self._index = index
+        self._embedders = embedders
         self._is_resumed = is_resumed
         header = plan.header
         self._sources = {
@@ -125,7 +175,7 @@ class _Run:
         }
 
     def carry_out(
-        self, progress: Progress, should_stop: Callable[[], bool], listener: Listener, *, create: bool
+        self, progress: Progress, should_stop: Callable[[], bool], listener: Listener, making: _Making | None
     ) -> ApplyResult:
         header = self._plan.header
         records = {source.name: source for source in self._state.sources()}
@@ -137,8 +187,10 @@ class _Run:
             assert known is not None
             labels = self._labels(known)
             announce(self._plan, run_id, self._state, labels, resumed=self._is_resumed)
-            if create:
-                self._index.create(lineage=known.lineage, pipeline=known.pipeline)
+            if making is not None:
+                if making.is_anew:
+                    self._index.drop()
+                self._index.create(lineage=known.lineage, pipeline=known.pipeline, dense=making.dense)
             with progress.phase("apply", header.summary.changes) as phase:
 
                 def told(event: Event) -> None:
@@ -151,7 +203,7 @@ class _Run:
         except QloaderError as error:
             with contextlib.suppress(QloaderError):
                 self._state.finish_run(run_id, "failed", summary={}, error=str(error))
-                if isinstance(error, SourceError):
+                if isinstance(error, SourceError | EmbeddingError):
                     self._say_what_is_done(error)
             raise
         if totals.stopped:
@@ -161,10 +213,10 @@ class _Run:
                 "they are in the index and recorded",
                 remedy="Run the same `qloader apply` again to go on from there, or plan anew.",
             )
-        return totals.result()
+        return replace(totals.result(), dense=_dense_work(self._embedders))
 
-    def _say_what_is_done(self, error: SourceError) -> None:
-        """A source knows nothing of the batches before the one that it failed in."""
+    def _say_what_is_done(self, error: SourceError | EmbeddingError) -> None:
+        """A source or a provider knows nothing of the batches before the one that it failed in."""
         done = self._state.runs(1)[0].document_count
         if done:
             kept = "1 document is" if done == 1 else f"{done:,} documents are"
@@ -213,7 +265,7 @@ class _Run:
             lineage=known.lineage,
             is_mixed=known.mixed,
             chunker=self._settings.chunker(),
-            embedder=self._settings.embedder(),
+            embedder=self._embedders,
             batch_size=self._settings.config.ingestion.batch.size,
             should_stop=should_stop,
             listener=listener,
@@ -240,6 +292,13 @@ class _Run:
         )
         self._index.mark(lineage=known.lineage, pipeline=known.pipeline)
         _prune(self._settings, self._state)
+
+
+def _dense_work(embedders: Embedders) -> DenseWork | None:
+    tally = embedders.tally
+    if tally is None or not tally.texts + tally.cached:
+        return None
+    return DenseWork(tally.requests, tally.texts, tally.tokens, tally.cached, tally.shortened)
 
 
 def _name_failures(totals: Totals) -> str:

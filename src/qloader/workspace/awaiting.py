@@ -8,7 +8,7 @@ import contextvars
 import functools
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -20,10 +20,13 @@ from qloader.workspace.planning import PlanRequest, PlanResult
 from qloader.workspace.workspace import Status, Workspace
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from qloader.applying.events import Listener
     from qloader.applying.result import ApplyResult
     from qloader.index.protocol import Hit
     from qloader.refreshing.drift import Drift
+    from qloader.workspace.searching import Mode
     from qloader.workspace.verifying import Verification
 
 T = TypeVar("T")
@@ -94,10 +97,32 @@ class AsyncWorkspace:
         async with self._turns.alone():
             return await in_thread(functools.partial(self.workspace.verify, plan, progress=progress))
 
-    async def search(self, query: str, *, limit: int = 5) -> list[Hit]:
+    async def search(
+        self,
+        query: str,
+        *,
+        limit: int = 5,
+        mode: Mode | None = None,
+        sources: Sequence[str] = (),
+        paths: Sequence[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        explain: bool = False,
+    ) -> list[Hit]:
         """Asks the index: see `Workspace.search`."""
+        call = functools.partial(
+            self.workspace.search,
+            query,
+            limit=limit,
+            mode=mode,
+            sources=sources,
+            paths=paths,
+            metadata=metadata,
+            since=since,
+            explain=explain,
+        )
         async with self._turns.shared():
-            return await in_thread(functools.partial(self.workspace.search, query, limit=limit))
+            return await in_thread(call)
 
     async def status(self) -> Status:
         """What is applied, from the state alone."""

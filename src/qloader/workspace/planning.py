@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from qloader.applying.preconditions import check_index, check_state
+from qloader.applying.preconditions import check_embedding, check_index, check_state
 from qloader.documents.document import SKIP_REASONS
 from qloader.documents.hashing import EMPTY_ROOT
 from qloader.errors import ConfigError, GuardError, QloaderError, SourceError, StalePlanError
@@ -44,6 +45,9 @@ from qloader.workspace.settings import Settings
 from qloader.workspace.since import Since, list_since
 from qloader.workspace.targets import check_targets
 
+if TYPE_CHECKING:
+    from qloader.embedding.known import KnownTexts
+
 UNKNOWN_NAMED = 20
 OTHERS_NAMED = 5
 
@@ -65,6 +69,7 @@ class PlanRequest:
         refresh: Compare the index with the state first, and plan the repair of what drifted.
         since: Look only at what was changed from there on; nothing is deleted then.
         selection: Plan only some documents; what else differs is left to a later plan.
+        is_repeated: Asked once more, to compare: a document that was selected by its address may be gone since.
     """
 
     sources: tuple[str, ...] | None = None
@@ -75,6 +80,7 @@ class PlanRequest:
     destroy: bool = False
     since: Since | None = None
     selection: PlanSelection | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +105,14 @@ class PlanResult:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the state says, read once, before the sources are looked at."""
+    """What the state says, read once, before the sources are looked at; `embedding` made what is in the index."""
 
     header: StateHeader | None
     sources: dict[str, SourceRecord]
     intents: tuple[IntentRecord, ...]
     reusable: frozenset[str]
     pace: Pace | None = None
+    embedding: Mapping[str, Any] | None = None
 
 
 def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress: Progress | None = None) -> PlanResult:
@@ -120,7 +127,8 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
     Raises:
         ConfigError: An unknown source or document was asked for, or a pattern is invalid.
         SourceError: A source cannot be listed.
-        ForeignIndexError: The embedded index is another state's, or gone.
+        ForeignIndexError: The embedded index is another state's, or gone; or the config asks for other vectors than the
+            collection can hold.
         StalePlanError: The state changed while the plan was made.
         StateError: The state is damaged, or that of another config.
         QloaderError: There is no room for a cache anywhere.
@@ -135,7 +143,10 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
     if request.destroy:
         asking = (name for name, policy in settings.config.policies.items() if policy.effect == "require_allow")
         request = replace(request, allow_deletes=tuple(sorted(known.sources)), allow=tuple(sorted(asking)))
-    check_embedded_marker(settings, known.header, sum(source.documents for source in known.sources.values()))
+    documents = sum(source.documents for source in known.sources.values())
+    check_embedded_marker(settings, known.header, documents)
+    if documents and not request.destroy:
+        check_embedding(known.embedding, settings.pipeline.embedding, collection=settings.collection)
     broken: Exception | None = None
     for cache in _caches(settings, request):
         try:
@@ -190,10 +201,10 @@ def _plan_with(
     policies = settings.policies()
     manifests, strangers, notes = _take_snapshots(settings, request, names, known, cache, progress)
     removed = _removed(settings, request, known)
-    if request.selection is not None:
+    if request.selection is not None and not request.is_repeated:
         check_targets(settings, cache, request.selection.targets, (*settings.config.sources, *removed))
     scope = _scope(settings, manifests, removed, known)
-    with contextlib.closing(ChangesFile()) as changes:
+    with contextlib.closing(ChangesFile()) as changes, contextlib.ExitStack() as stack:
         state = settings.state if known.header else None
         differences = find_differences(cache.connection, cache.path, state, scope, choice)
         rules = Rules(
@@ -208,8 +219,11 @@ def _plan_with(
         embed = keep = remove = characters = living = 0
         tallies = {name: SourceTally(record.documents) for name, record in known.sources.items()}
         policy_tally = PolicyTally(policies)
+        held = stack.enter_context(_known_texts(settings))
         for planned in plan_changes(differences, rules):
             change = planned.change
+            if held is not None:
+                held.add(planned.embeds)
             changes.add(change)
             counts[change.action] += 1
             embed += change.chunks.add
@@ -235,7 +249,8 @@ def _plan_with(
                 selection=replace(header.selection, left_out=choice.left_out),
                 warnings=(*header.warnings, *choice.warnings()),
             )
-        estimate = estimate_plan(header, settings.prices, known.pace)
+        dense, cached = (None, None) if held is None else (held.dim, held.count)
+        estimate = estimate_plan(header, settings.prices, known.pace, dense=dense, cached=cached)
         outcomes = policy_tally.conclude(header, changes.changes, estimate=estimate, allowed=request.allow)
         plan = changes.write_plan(path, record_outcomes(header, outcomes))
     empty = {m.source for m in manifests if m.complete and not m.documents} | set(removed)
@@ -258,18 +273,30 @@ def read_known(settings: Settings) -> Known:
     if state is None:
         return Known(None, {}, (), frozenset({settings.pipeline.fingerprint}))
     with state:
+        header, pipelines = state.header(), state.pipelines()
         reusable = frozenset(
             fingerprint
-            for fingerprint, parts in state.pipelines().items()
+            for fingerprint, parts in pipelines.items()
             if parts.get("embedding") == settings.pipeline.embedding
         )
         return Known(
-            header=state.header(),
+            header=header,
             sources={source.name: source for source in state.sources()},
             intents=tuple(state.intents()),
             reusable=reusable | {settings.pipeline.fingerprint},
             pace=state.pace(settings.pipeline.fingerprint),
+            embedding=pipelines.get(header.pipeline, {}).get("embedding") if header else None,
         )
+
+
+def _known_texts(settings: Settings) -> contextlib.AbstractContextManager[KnownTexts | None]:
+    """What the embedding cache holds already; None where the config has no dense vectors."""
+    section = settings.config.embedding.dense
+    if section is None:
+        return contextlib.nullcontext()
+    from qloader.embedding.known import KnownTexts
+
+    return KnownTexts(settings.embedding_cache, section)
 
 
 def _with_drift(settings: Settings, known: Known, progress: Progress) -> Known:
@@ -357,6 +384,8 @@ def _take_snapshots(
     for name in names:
         with progress.phase(f"snapshot {name}", None) as phase, _saying_what_is_left(name, names):
             source, reader = settings.open_source(name), settings.reader(name)
+            if not request.use_cache and isinstance(source, Rereads):
+                source.reread()
             listing = None if request.since is None else partial(list_since, source, request.since)
             record = known.sources.get(name)
             if is_stranger(source, record):

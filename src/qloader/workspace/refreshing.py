@@ -17,7 +17,8 @@ def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None
 
     Args:
         settings: The config and what follows from it.
-        deep: Compare vectors too, for which every text is embedded again.
+        deep: Compare vectors too, for which every text is embedded again; dense ones as far as the embedding cache has
+            them.
         progress: Told what goes on.
 
     Raises:
@@ -56,14 +57,11 @@ def look_for_drift(
         if info is None:
             return Drift(0, ())
         points = sum(source.chunks for source in sources)
-        with (progress or NoProgress()).phase("refresh", points) as phase:
-            return find_drift(
-                index,
-                state,
-                lineage=header.lineage,
-                embedder=settings.embedder() if deep else None,
-                advance=phase.advance,
-            )
+        with (
+            (progress or NoProgress()).phase("refresh", points) as phase,
+            settings.embedders() if deep else contextlib.nullcontext() as embedders,
+        ):
+            return find_drift(index, state, lineage=header.lineage, embedders=embedders, advance=phase.advance)
 
 
 def _nothing_applied() -> StateError:

@@ -50,7 +50,7 @@ def find_saved(folder: Path, digests: Collection[str]) -> dict[str, Path]:
     Only the last line of each file is read: `qloader show` checks the rest.
     """
     try:
-        files = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+        files = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX) and path.is_file())
     except OSError:
         return {}
     wanted = set(digests)

@@ -11,7 +11,7 @@ from qloader.chunking.settings import chunking_settings
 from qloader.config.load import cache_path, state_path
 from qloader.config.models import Config
 from qloader.documents.hashing import fingerprint
-from qloader.embedding.settings import bm25_settings
+from qloader.embedding.settings import bm25_settings, dense_settings
 from qloader.planning.estimates import Prices
 from qloader.planning.guards import Limits
 from qloader.planning.plan import Pipeline
@@ -19,7 +19,8 @@ from qloader.planning.plan import Pipeline
 if TYPE_CHECKING:
     from qloader.applying.preconditions import Here
     from qloader.chunking.chunker import Chunker
-    from qloader.embedding.protocol import Embedder
+    from qloader.embedding.cache import EmbeddingCache
+    from qloader.embedding.together import Embedders
     from qloader.index.protocol import Guard, Index
     from qloader.manifest.observing import Read
     from qloader.manifest.snapshot import Chunking
@@ -77,6 +78,8 @@ class Settings:
             b=config.embedding.b,
             avg_len=config.embedding.avg_len,
         )
+        if config.embedding.dense is not None:
+            embedding["dense"] = dense_settings(config.embedding.dense)
         return cls(
             config=config,
             state=state_path(config),
@@ -350,9 +353,53 @@ class Settings:
 
         return Chunker(self.config.chunking.max_chars, self.config.chunking.overlap_chars)
 
-    def embedder(self) -> Embedder:
-        """The embedder; imports an engine, so plan never calls this."""
+    @property
+    def has_dense(self) -> bool:
+        """Whether points have a dense vector."""
+        return self.config.embedding.dense is not None
+
+    @property
+    def embedding_cache(self) -> Path:
+        """Where the embedding cache is."""
+        from qloader.config.locations import embedding_cache_path
+
+        return embedding_cache_path(self.config, self.config.embedding.cache.path)
+
+    @property
+    def models(self) -> Path:
+        """Where providers may keep models that they download."""
+        return self.embedding_cache.parent / "models"
+
+    def open_embedding_cache(self) -> EmbeddingCache:
+        """Opens the embedding cache, and makes it where there is none."""
+        from qloader.embedding.cache import EmbeddingCache
+
+        cache = self.config.embedding.cache
+        return EmbeddingCache.open(self.embedding_cache, max_bytes=cache.max_size, precision=cache.precision)
+
+    def embedders(self, *, dense: bool = True) -> Embedders:
+        """What makes vectors; imports an engine, so plan never calls this. Nothing is connected or loaded yet.
+
+        Args:
+            dense: False leaves the dense vectors out, even where the config asks for them.
+
+        Raises:
+            ConfigError: A provider cannot be opened, as the config names it.
+            EmbeddingError: A key would be sent without encryption.
+        """
         from qloader.embedding.bm25 import Bm25Embedder
+        from qloader.embedding.together import Embedders
 
         embedding = self.config.embedding
-        return Bm25Embedder(language=embedding.language, k=embedding.k, b=embedding.b, avg_len=embedding.avg_len)
+        sparse = Bm25Embedder(language=embedding.language, k=embedding.k, b=embedding.b, avg_len=embedding.avg_len)
+        if embedding.dense is None or not dense:
+            return Embedders(sparse)
+        from qloader.embedding.dense.registry import open_embedder
+
+        cache = self.open_embedding_cache()
+        try:
+            made = open_embedder(embedding.dense, base=self.config.base, cache_dir=self.models, cache=cache)
+        except BaseException:
+            cache.close()
+            raise
+        return Embedders(sparse, made, cache)

@@ -25,7 +25,7 @@ class Check:
     """One thing looked at.
 
     Attributes:
-        what: `config`, `source` and its name, `state` or `index`.
+        what: `config`, `source` and its name, `embedding`, `state` or `index`.
         ok: Whether it can be used.
         message: What there is, or why not; it does not say the name again.
         remedy: What to do; empty where all is well.
@@ -38,7 +38,7 @@ class Check:
 
 
 def validate_workspace(settings: Settings) -> list[Check]:
-    """Looks at the config's sources, state and index, in that order; one failure does not hide the next."""
+    """Looks at the config's sources, provider of vectors, state and index; one failure does not hide the next."""
     looks = [
         partial(
             _try, f"source {name}", partial(_look_at_source, settings, name), f"Source {name}: ", f"sources.{name}: "
@@ -48,6 +48,7 @@ def validate_workspace(settings: Settings) -> list[Check]:
     return [
         Check("config", True, str(settings.config.file.name)),
         *_side_by_side(looks),
+        *([_try("embedding", lambda: _look_at_embedding(settings), "embedding.dense: ")] if settings.has_dense else []),
         _try("state", lambda: _read_state(settings)),
         _try("index", lambda: _look_at_index(settings)),
     ]
@@ -105,6 +106,17 @@ def _look_at_source(settings: Settings, name: str) -> str:
     if listing.problems:
         text += f"; incomplete: {listing.problems[0]}"
     return text
+
+
+def _look_at_embedding(settings: Settings) -> str:
+    """Whether the provider makes vectors: a full stop is embedded, past the cache, which knows nothing of keys."""
+    from qloader.embedding.dense.registry import open_embedder
+
+    section = settings.config.embedding.dense
+    assert section is not None
+    with open_embedder(section, base=settings.config.base, cache_dir=settings.models) as embedder:
+        size = embedder.embed(["."]).shape[1]
+    return f"{section.label}, vectors of {size:,} numbers"
 
 
 def _read_state(settings: Settings) -> str:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from qloader.errors import ConfigError, StalePlanError
 from qloader.planning.compare import Difference, compare_plans, describe_moved_on
 from qloader.planning.plan import Plan
-from qloader.planning.planner import DRIFTED, STRAY
+from qloader.planning.planner import DESTROYED, DRIFTED, STRAY
 from qloader.render.progress import Progress
 from qloader.workspace.planning import PlanRequest, make_plan
 from qloader.workspace.settings import Settings
@@ -48,7 +48,7 @@ def verify_plan(settings: Settings, plan: Plan, *, progress: Progress | None = N
     """Plans again, as the plan was asked for, and compares.
 
     Raises:
-        StalePlanError: The plan is not for this config at all: it lacks one of its sources, or a document it names.
+        StalePlanError: The plan is not for this config at all: it lacks one of its sources or policies.
         QloaderError: See `workspace.planning.make_plan`.
     """
     request = request_again(plan, settings.config.sources)
@@ -79,14 +79,20 @@ def request_again(plan: Plan, configured: Collection[str]) -> PlanRequest:
     """
     header = plan.header
     names = {source.name for source in header.sources}
-    # Only a plan of all sources plans those away that left the config.
-    is_whole = names >= set(configured) or not names <= set(configured)
-    drifted = any(change.action == "repair" and change.reason in (DRIFTED, STRAY) for change in plan.changes())
+    reasons: set[str] = set()
+    for change in plan.changes():
+        names.add(change.source)
+        reasons.add(change.reason)
+    # Only a plan of all sources plans those away that left the config; where none has, to name all asks for the same.
+    is_whole = not names <= set(configured)
+    if DESTROYED in reasons:
+        return PlanRequest(destroy=True)  # which allows whatever it needs by itself
     return PlanRequest(
         sources=None if is_whole else tuple(sorted(names)),
         allow_deletes=header.allowed_deletes,
         allow=header.allowed_policies,
-        refresh=drifted,
+        refresh=not reasons.isdisjoint((DRIFTED, STRAY)),
         since=parse_since(header.since) if header.since else None,
         selection=None if header.selection is None else replace(header.selection, left_out=0),
+        is_repeated=True,
     )

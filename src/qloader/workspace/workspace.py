@@ -18,15 +18,20 @@ from qloader.planning.planfile import FilePlan, read_plan
 from qloader.render.progress import Watcher, as_progress
 from qloader.state.records import DocumentRecord, Lease, RunDetails, RunFailure, RunRecord, SourceRecord, StateHeader
 from qloader.state.store import StateStore
-from qloader.workspace.planning import PlanRequest, PlanResult, check_embedded_marker, make_plan
+from qloader.workspace.planning import PlanRequest, PlanResult, make_plan
 from qloader.workspace.settings import Settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from qloader.applying.events import Listener
     from qloader.applying.result import ApplyResult
+    from qloader.embedding.cache import EmbeddingCache
     from qloader.index.protocol import Hit
     from qloader.refreshing.drift import Drift
+    from qloader.workspace.evaluating import Evaluation, Question
     from qloader.workspace.rebuilding import Rebuilt
+    from qloader.workspace.searching import Mode
     from qloader.workspace.showing import ChangedTexts
     from qloader.workspace.verifying import Verification
 
@@ -257,38 +262,68 @@ class Workspace:
             with contextlib.suppress(QloaderError), self.settings.write_state(create=False) as state:
                 state.lock(lease)
 
-    def search(self, query: str, *, limit: int = 5) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 5,
+        mode: Mode | None = None,
+        sources: Sequence[str] = (),
+        paths: Sequence[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        explain: bool = False,
+    ) -> list[Hit]:
         """Asks the index.
 
         Args:
             query: Words, as a person types them.
             limit: How many hits at most.
+            mode: By which vectors: `hybrid`, `dense` or `sparse`. None is `hybrid` where the config has dense vectors.
+            sources: Only documents of these sources.
+            paths: Only documents whose id or address matches, patterns as in .gitignore.
+            metadata: Only documents whose metadata says this.
+            since: Only documents whose `updated_at` is not before this moment, which has an offset.
+            explain: Look too which vector found each hit, at which rank: `Hit.found_by`.
 
         Returns:
             Hits, best first.
 
         Raises:
             StateError: Nothing was applied yet.
-            ForeignIndexError: The collection is another state's, or gone.
+            ConfigError: A source, a pattern or the mode is none.
+            EmbeddingError: The question cannot be embedded.
+            ForeignIndexError: The collection is another state's, or gone, or its dense vectors are another model's.
             IndexUnavailableError: The index cannot be opened.
         """
-        from qloader.applying.preconditions import check_index
-        from qloader.index.protocol import SPARSE_VECTOR
+        from qloader.workspace.searching import SearchRequest, open_searcher
 
-        status = self._read_status(StateStore.writer)
-        header = status.header
-        if header is None:
-            raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
-        documents = sum(source.documents for source in status.sources)
-        check_embedded_marker(self.settings, header, documents)
-        vector = self.settings.embedder().embed_query(query)
-        # Another search is over in a moment; a writer has an embedded index to itself until it ends.
-        lock_wait = 0.0 if status.lease else None
-        with contextlib.closing(self.settings.open_index(lock_wait=lock_wait)) as index:
-            hits = index.search(vector, using=SPARSE_VECTOR, limit=limit, lineage=header.lineage)
-            if not hits:  # nothing there, or nothing of ours: only now is it worth another question to a server
-                check_index(index.describe(), header, documents=documents, collection=self.settings.collection)
-            return hits
+        request = SearchRequest(mode, tuple(sources), tuple(paths), dict(metadata or {}), since, explain)
+        with open_searcher(self.settings, request) as searcher:
+            return searcher.search(query, limit=limit)
+
+    def evaluate(
+        self, questions: Sequence[Question] | str | Path, *, limit: int = 10, modes: Sequence[Mode] = ()
+    ) -> Evaluation:
+        """How well the index answers questions whose answers are known.
+
+        Args:
+            questions: What is asked and what should be found, or a YAML file of that.
+            limit: How many documents of an answer count.
+            modes: Which ways of searching are compared; all that the config allows where none is named.
+
+        Raises:
+            QloaderError: See `workspace.evaluating.evaluate`.
+        """
+        from qloader.workspace.evaluating import evaluate, read_questions
+
+        if isinstance(questions, str | Path):
+            questions = read_questions(Path(questions))
+        return evaluate(self.settings, questions, limit=limit, modes=modes)
+
+    def embedding_cache(self) -> EmbeddingCache:
+        """The embedding cache, opened; whoever asks for it closes it."""
+        return self.settings.open_embedding_cache()
 
     def status(self) -> Status:
         """What is applied, from the state alone."""
@@ -395,7 +430,8 @@ class Workspace:
         """Compares the index with the state, point by point; the next plan repairs what drifted.
 
         Args:
-            deep: Compare vectors too, for which every text is embedded again.
+            deep: Compare vectors too, for which every text is embedded again; dense ones as far as the embedding cache
+                has them.
             progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
 
         Raises:

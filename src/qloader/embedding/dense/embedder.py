@@ -9,7 +9,7 @@ import numpy as np
 
 from qloader.config.embedders import DenseSection
 from qloader.documents.hashing import canonical_json, chunk_hash
-from qloader.embedding.cache import EmbeddingCache, cache_key, scope_of
+from qloader.embedding.cache import EmbeddingCache
 from qloader.embedding.dense.batching import batches
 from qloader.embedding.dense.checks import checked
 from qloader.embedding.dense.errors import TextError
@@ -19,6 +19,7 @@ from qloader.embedding.dense.requests import Requests
 from qloader.embedding.dense.running import side_by_side
 from qloader.embedding.dense.tally import Tally
 from qloader.embedding.dense.texts import STAND_IN, likely_tokens, prepared
+from qloader.embedding.known import cache_key, document_scope, scope_of
 from qloader.embedding.settings import dense_settings
 from qloader.index.protocol import DENSE_VECTOR, Vectors
 from qloader.retrying import RetryPolicy
@@ -63,7 +64,7 @@ class DenseEmbedder:
         )
         shape = self._settings | {"query_prefix": section.query_prefix}
         self._scopes: Mapping[Kind, bytes] = {
-            "document": scope_of(canonical_json(self._settings | {"kind": "document"})),
+            "document": document_scope(section),
             "query": scope_of(canonical_json(shape | {"kind": "query"})),
         }
 
@@ -87,6 +88,12 @@ class DenseEmbedder:
             EmbeddingError: As `embed`.
         """
         return [{DENSE_VECTOR: row} for row in self.embed(texts).tolist()]
+
+    def known_documents(self, texts: Sequence[str]) -> list[list[float] | None]:
+        """The vectors of texts as far as the cache has them; the provider is not asked."""
+        wanted = [prepared(text, self._section.document_prefix) for text in texts]
+        known = self._cached(list(dict.fromkeys(wanted)), "document")
+        return [known[text].tolist() if text in known else None for text in wanted]
 
     def embed_query(self, text: str) -> Sequence[float]:
         """The vector of what someone looks for.

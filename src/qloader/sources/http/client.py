@@ -270,7 +270,6 @@ class HttpClient:
             f"{self.what}: {shown(request.url)} leads from redirect to redirect and never ends.",
             remedy="Open the address in a browser: the server has to be set right, or wants a login.",
             answer=answer,
-            target=shown(target),
         )
 
     def _check_target(self, url: str, via: Answer | None) -> None:

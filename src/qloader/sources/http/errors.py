@@ -70,7 +70,7 @@ class RedirectError(RequestError):
     """A redirect that is not followed: a loop, another host, an address of this machine or network.
 
     Attributes:
-        target: Where it led, without its query.
+        target: Where it led, without its query; empty for a loop, which leads nowhere.
     """
 
     def __init__(self, message: str, *, remedy: str = "", answer: Answer | None = None, target: str = "") -> None:

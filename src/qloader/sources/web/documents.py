@@ -8,7 +8,27 @@ from qloader.documents.hashing import content_hash, metadata_hash
 from qloader.sources.times import http_time
 from qloader.sources.web.addresses import Scope
 from qloader.sources.web.fetching import Outcome
+from qloader.sources.web.page import Page
 from qloader.sources.web.settings import WebSettings
+
+
+def why_none(settings: WebSettings, page: Page) -> tuple[str, str] | None:
+    """Why a page that was read is no document: one of `SKIP_REASONS`, and what a person needs to see why.
+
+    Args:
+        settings: The source's.
+        page: The page.
+
+    Returns:
+        None where it is one.
+    """
+    if settings.robots and page.noindex:
+        return "robots", "noindex"
+    if settings.languages and page.language and not _speaks(page.language, settings.languages):
+        return "other language", page.language
+    if not page.text:
+        return "no text", f"nothing in it matches {settings.selector}" if settings.selector else "a script may draw it"
+    return None
 
 
 def make_document(scope: Scope, settings: WebSettings, key: str, url: str, outcome: Outcome) -> dict[str, Any]:
@@ -41,3 +61,8 @@ def make_document(scope: Scope, settings: WebSettings, key: str, url: str, outco
         "bytes": len(page.text.encode()),
         "updated_at": http_time(outcome.modified),
     }
+
+
+def _speaks(language: str, wanted: tuple[str, ...]) -> bool:
+    """Whether a language is one of those wanted; `en` takes `en-us` too."""
+    return any(language == one.lower() or language.startswith(f"{one.lower()}-") for one in wanted)

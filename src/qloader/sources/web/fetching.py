@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from qloader.documents.reading import human_size
 from qloader.sources.http.errors import (
     AnswerTooLargeError,
     CredentialsError,
@@ -17,7 +18,7 @@ from qloader.sources.http.errors import (
 )
 from qloader.sources.http.telling import PassingError
 from qloader.sources.web.addresses import Scope
-from qloader.sources.web.page import Page, read_page
+from qloader.sources.web.page import Page, forbids_index, read_page
 from qloader.sources.web.settings import WebSettings
 from qloader.sources.web.store import Row
 
@@ -28,6 +29,16 @@ _ACCEPT = "text/html,application/xhtml+xml,text/markdown;q=0.9,text/plain;q=0.8,
 _LOGIN = re.compile(r"(?:^|[/_.-])(?:log-?in|sign-?in|sso|oauth2?|auth|saml)(?:[/_.-]|$)", re.IGNORECASE)
 
 Kind = Literal["page", "unchanged", "no page", "gone", "too large", "forbidden", "refused", "elsewhere", "failed"]
+
+SKIPS: dict[Kind, str] = {
+    "no page": "no page",
+    "too large": "too large",
+    "forbidden": "forbidden",
+    "refused": "unreadable",
+    "elsewhere": "elsewhere",
+    "failed": "unreadable",
+}
+"""Which of `SKIP_REASONS` an outcome without a page is, but for one that is `gone`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ class Outcome:
         permanent: Whether all redirects that led there are for good.
         etag: Its `ETag`.
         modified: Its `Last-Modified`.
+        noindex: Whether its headers keep it out of an index.
         page: The page.
         size: Bytes that were read.
         why: What a person needs to see why.
@@ -72,6 +84,7 @@ class Outcome:
     permanent: bool = True
     etag: str = ""
     modified: str = ""
+    noindex: bool = False
     page: Page | None = None
     size: int = 0
     why: str = ""
@@ -96,20 +109,41 @@ def ask(client: HttpClient, settings: WebSettings, scope: Scope, job: Job) -> Ou
     try:
         validators = job.row.validators if job.row is not None else {}
         answer = client.get(job.url, headers={**headers, **validators})
-        if answer.status == 304 and job.row is not None and scope.page(answer.url) != job.row.url:
-            # A page elsewhere has the same validators: what is known is not known of this one.
+        if answer.status == 304 and job.row is not None and not _is_of(job.row, answer, settings, scope):
             answer = client.get(job.url, headers=headers)
     except AnswerTooLargeError as error:
-        return Outcome(job, "too large", error=error)
+        return Outcome(job, "too large", error=error, why=f"max_bytes is {human_size(settings.max_bytes)}")
     except (CredentialsError, PermissionDeniedError) as error:
         return Outcome(job, "forbidden", error=error, why=f"it answers {error.status}")
     except RefusedRequestError as error:
         return Outcome(job, "refused", error=error, why=f"it answers {error.status}")
     except RedirectError as error:
-        return Outcome(job, "elsewhere", error=error, why=f"to {error.target}")
+        return Outcome(
+            job, "elsewhere", error=error, why=f"to {error.target}" if error.target else "its redirects never end"
+        )
     except RequestError as error:
         return Outcome(job, "failed", error=error, why=_why(error))
-    return _read(settings, job, answer)
+    return _read(settings, scope, job, answer)
+
+
+def _is_of(row: Row, answer: Answer, settings: WebSettings, scope: Scope) -> bool:
+    """Whether what did not change (304) is what is known: the same page, and no less free to be in an index.
+
+    A page elsewhere may have the same validators; and what the headers say of robots changes without the page.
+    """
+    is_as_free = not settings.robots or forbids_index(answer.headers) == row.noindex
+    return scope.page(answer.url) == row.url and is_as_free
+
+
+def _leads_to_login(scope: Scope, answer: Answer) -> bool:
+    """Whether a redirect ended at a login.
+
+    A page may be about logins, and have moved within the site for good; but then it is not told where to come back to.
+    """
+    place = urlsplit(answer.url)
+    if not answer.moved or not _LOGIN.search(place.path):
+        return False
+    return not answer.permanent or bool(place.query) or scope.page(answer.url) is None
 
 
 def _why(error: RequestError) -> str:
@@ -119,7 +153,7 @@ def _why(error: RequestError) -> str:
     return str(error).partition(": ")[2].rstrip(".")
 
 
-def _read(settings: WebSettings, job: Job, answer: Answer) -> Outcome:
+def _read(settings: WebSettings, scope: Scope, job: Job, answer: Answer) -> Outcome:
     def outcome(kind: Kind, page: Page | None = None, why: str = "") -> Outcome:
         return Outcome(
             job,
@@ -128,6 +162,7 @@ def _read(settings: WebSettings, job: Job, answer: Answer) -> Outcome:
             permanent=answer.permanent,
             etag=answer.headers.get("etag", ""),
             modified=answer.headers.get("last-modified", ""),
+            noindex=forbids_index(answer.headers),
             page=page,
             size=len(answer.body),
             why=why,
@@ -139,7 +174,7 @@ def _read(settings: WebSettings, job: Job, answer: Answer) -> Outcome:
         return outcome("gone")
     if answer.status >= 300:
         return outcome("failed", why=f"it answers {answer.status}")
-    if answer.moved and not answer.permanent and _LOGIN.search(urlsplit(answer.url).path):
+    if _leads_to_login(scope, answer):
         return outcome("elsewhere", why="to a login")
     page = read_page(answer.body, answer.headers, answer.url, selector=settings.selector, remove=settings.remove)
     if page is None:

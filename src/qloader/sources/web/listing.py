@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from qloader.counting import counted
 from qloader.documents.document import Skipped
 from qloader.documents.reading import human_size
+from qloader.sources.http.addresses import shown
 from qloader.sources.protocol import Item, Listing
 from qloader.sources.web.addresses import START, Scope, pages_among
-from qloader.sources.web.documents import make_document
-from qloader.sources.web.fetching import Job, Outcome, ask
+from qloader.sources.web.documents import make_document, why_none
+from qloader.sources.web.fetching import SKIPS, Job, Outcome, ask
 from qloader.sources.web.selecting import PageSelection
 from qloader.sources.web.settings import WebSettings
 from qloader.sources.web.store import ALIAS, DOCUMENT, SKIP, PageStore, Row
@@ -173,16 +174,11 @@ class Pass:
                 self._take_page(outcome)
             case "gone":
                 self._store.forget(job.key)
-            case "no page":
-                self._skip(job.key, "no page", outcome.why, outcome)
-            case "too large":
-                self._skip(job.key, "too large", f"max_bytes is {human_size(self._settings.max_bytes)}", outcome)
-            case "forbidden":
-                self._leave(job.key, "forbidden", outcome.why)
-            case "refused":
-                self._leave(job.key, "unreadable", outcome.why)
-            case "elsewhere":
-                self._leave(job.key, "elsewhere", outcome.why)
+            case "no page" | "too large":
+                # Written down, so that it need not be read again.
+                self._save_row(_row(job.key, outcome.url, outcome).as_skip(SKIPS[outcome.kind], outcome.why))
+            case "forbidden" | "refused" | "elsewhere":
+                self._leave(job.key, SKIPS[outcome.kind], outcome.why)
             case "failed":
                 self._take_failure(outcome)
         return self._is_over
@@ -207,7 +203,7 @@ class Pass:
             self._known.add(target.key)
             self._keep(target, depth)
         else:
-            self._add_target(row.target, target, depth)
+            self._add(row.leads_to, depth)
 
     def _keep(self, row: Row, depth: int) -> None:
         """A page that is as it was."""
@@ -215,11 +211,8 @@ class Pass:
         self._store.keep(row.key, counts=self._selection.takes(row.key))
         self._tell_of(row)
         if row.kind == DOCUMENT and row.target:
-            self._add_target(row.target, self._store.row(row.target), depth)
+            self._add(row.leads_to, depth)
         self._follow_links(row.links, depth)
-
-    def _add_target(self, key: str, row: Row | None, depth: int) -> None:
-        self._add(row.url if row is not None and row.url else self._scope.candidates(key)[0], depth)
 
     def _take_page(self, outcome: Outcome) -> None:
         job, page = outcome.job, outcome.page
@@ -230,11 +223,11 @@ class Pass:
             if outcome.permanent:
                 self._store.forget(job.key)
             else:
-                self._leave(job.key, "elsewhere", _place_of(outcome.url))
+                self._leave(job.key, "elsewhere", f"to {shown(outcome.url)}")
             return
         key = self._scope.key(url)
         if key != job.key:
-            self._save_row(Row(job.key, url, outcome.etag, outcome.modified, ALIAS, key, size=outcome.size))
+            self._save_row(replace(_row(job.key, url, outcome), kind=ALIAS, target=key, leads_to=url))
             self._known.add(key)
             if key in self._done or not self._selection.asks_for(key):
                 return
@@ -247,54 +240,46 @@ class Pass:
     def _save(self, key: str, url: str, page: Page, outcome: Outcome) -> None:
         depth = outcome.job.depth
         links = tuple(pages_among(self._scope, page.links, url))
-        row = Row(key, url, outcome.etag, outcome.modified, SKIP, links=links, size=outcome.size)
+        row = replace(_row(key, url, outcome), links=links)
         if page.redirect:
             self._save_refresh(row, page, depth)
             return
         row = self._judge(row, page, outcome)
         self._save_row(row)
         if row.target:
-            self._add_target(row.target, self._store.row(row.target), depth)
+            self._add(row.leads_to, depth)
         self._follow_links(links, depth)
 
     def _judge(self, row: Row, page: Page, outcome: Outcome) -> Row:
         """A page as a document, or as none with the reason."""
-        settings = self._settings
-        if settings.robots and page.noindex:
-            return row.as_skip("robots", "noindex")
-        if settings.languages and page.language and not _speaks(page.language, settings.languages):
-            return row.as_skip("other language", page.language)
-        if not page.text:
-            detail = f"nothing in it matches {settings.selector}" if settings.selector else "is it made by a script?"
-            return row.as_skip("no text", detail)
-        return self._document(row, page, outcome)
+        why = why_none(self._settings, page)
+        return self._document(row, page, outcome) if why is None else row.as_skip(*why)
 
     def _save_refresh(self, row: Row, page: Page, depth: int) -> None:
         """A page that does nothing but lead on to another."""
         target = self._scope.page(page.redirect)
         if target is None:
-            self._save_row(replace(row, links=()).as_skip("elsewhere", _place_of(page.redirect)))
+            self._save_row(replace(row, links=()).as_skip("elsewhere", f"to {shown(page.redirect)}"))
         elif (key := self._scope.key(target)) != row.key:
-            self._save_row(replace(row, kind=ALIAS, target=key, links=()))
+            self._save_row(replace(row, kind=ALIAS, target=key, leads_to=target, links=()))
             self._add(target, depth)
 
     def _document(self, row: Row, page: Page, outcome: Outcome) -> Row:
         document = make_document(self._scope, self._settings, row.key, row.url, outcome)
+        row = replace(row, kind=DOCUMENT, token=document["revision"], document=document)
         canonical = self._scope.page(page.canonical) if page.canonical else None
-        target = self._scope.key(canonical) if canonical is not None else ""
+        if canonical is None:
+            return row
+        target = self._scope.key(canonical)
         # A template that names the start page on every page would swallow them all.
-        if target in (row.key, START) or (target and not self._selection.asks_for(target)):
-            target = ""
-        return replace(row, kind=DOCUMENT, target=target, token=document["revision"], document=document)
+        if target in (row.key, START) or not self._selection.asks_for(target):
+            return row
+        return replace(row, target=target, leads_to=canonical)
 
     def _follow_links(self, links: Iterable[str], depth: int) -> None:
         if self._follow:
             for link in links:
                 self._add(link, depth + 1)
-
-    def _skip(self, key: str, reason: str, detail: str, outcome: Outcome) -> None:
-        """Writes down a page that is no document, so that it need not be read again."""
-        self._save_row(Row(key, outcome.url, outcome.etag, outcome.modified, size=outcome.size).as_skip(reason, detail))
 
     def _save_row(self, row: Row) -> None:
         self._store.save(row, counts=self._selection.takes(row.key))
@@ -318,17 +303,12 @@ class Pass:
         self._failed.append(f"{key}, {why}")
 
 
+def _row(key: str, url: str, outcome: Outcome) -> Row:
+    """What an answer says of a page before it is looked into."""
+    return Row(key, url, outcome.etag, outcome.modified, SKIP, noindex=outcome.noindex, size=outcome.size)
+
+
 def _some(pages: list[str]) -> str:
     """The first of many, and how many more there are."""
     more = len(pages) - EXAMPLES
     return "; ".join(pages[:EXAMPLES]) + (f"; and {more:,} more" if more > 0 else "")
-
-
-def _place_of(url: str) -> str:
-    """An address as it may be shown: what a login puts into its query is a secret, and new each time."""
-    return f"to {url.partition('#')[0].partition('?')[0]}"
-
-
-def _speaks(language: str, wanted: tuple[str, ...]) -> bool:
-    """Whether a language is one of those wanted; `en` takes `en-us` too."""
-    return any(language == one.lower() or language.startswith(f"{one.lower()}-") for one in wanted)

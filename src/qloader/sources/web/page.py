@@ -80,7 +80,7 @@ def read_page(
     """
     content_type = headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
-    noindex = _forbids(headers.get("x-robots-tag", ""))
+    noindex = forbids_index(headers)
     if media in MARKDOWN_TYPES or media in TEXT_TYPES:
         return _read_text(data, content_type, url, is_markdown=media in MARKDOWN_TYPES, noindex=noindex)
     if media not in HTML_TYPES and (media or not data[:512].lstrip().startswith(b"<")):
@@ -171,6 +171,11 @@ def _breadcrumbs(tree: LexborHTMLParser) -> list[str]:
         if named:
             return [word[:_LONGEST] for word in named[:20]]
     return []
+
+
+def forbids_index(headers: Mapping[str, str]) -> bool:
+    """Whether the headers of an answer keep its page out of an index."""
+    return _forbids(headers.get("x-robots-tag", ""))
 
 
 def _forbids(rules: str) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import finalize
@@ -19,16 +20,20 @@ from qloader.errors import ConfigError, SourceError
 from qloader.retrying import RetryPolicy
 from qloader.sources.http.settings import HttpSettings
 from qloader.sources.protocol import Item, Listing, only_since
-from qloader.sources.web.addresses import Scope
+from qloader.sources.web.addresses import START, Scope
 from qloader.sources.web.selecting import PageSelection
 from qloader.sources.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from qloader.sources.http.client import HttpClient
     from qloader.sources.web.discovery import Sitemap
+    from qloader.sources.web.fetching import Outcome
     from qloader.sources.web.listing import Pass
     from qloader.sources.web.robots import Robots
     from qloader.sources.web.store import PageStore
+
+LOOKED_AT = 3
+"""Pages of a sitemap that a check asks for, at most, until one can be read."""
 
 OVERLAP = timedelta(days=1)
 """How much earlier than asked `changed_since` looks: a sitemap may give days only, in whatever time zone."""
@@ -63,6 +68,7 @@ class WebSource:
         self._http = replace(http, max_bytes=settings.max_bytes)
         self._auth = auth
         self._policy = policy
+        self._rereads = False
         self._store: PageStore | None = None
         self._closing: finalize[..., WebSource] | None = None
 
@@ -88,16 +94,13 @@ class WebSource:
             SourceError: The site cannot be read.
         """
         robots, client = self._enter(self._client(0.0))
-        with client:
+        with client, self._understanding_selectors():
             sitemap = self._sitemap(client, robots)
             if sitemap is not None:
                 self._check_sitemap(sitemap)
-                self._look_at_one([url for url, _ in sitemap.pages.values()], client, robots)
+                self._look_at_some([url for url, _ in sitemap.pages.values()], client, robots)
                 return f"web, {self.scope.start}: the sitemap names {counted(len(sitemap.pages), 'page')}"
-            self._check_allowed(robots, self.scope.start)
-            answer = client.get(self.scope.start)
-            if answer.status >= 400:
-                raise self._no_start(f"answers {answer.status}")
+            self._look_at_start(client, robots)
             return f"web, {self.scope.start}: no sitemap, so links are followed from here"
 
     def list(self) -> Listing:
@@ -136,6 +139,10 @@ class WebSource:
                 return
             yield document
 
+    def reread(self) -> None:
+        """Asks for pages without condition from now on: a server may say of a page that changed that it did not."""
+        self._rereads = True
+
     def close(self) -> None:
         """Lets go of the file of what is known; it is opened again when it is needed."""
         if self._store is not None:
@@ -147,13 +154,20 @@ class WebSource:
     def _items(self, listing: Listing, since: datetime | None) -> Iterator[Item]:
         import sqlite3
 
-        from qloader.sources.web.content import BadSelectorError
         from qloader.sources.web.store import unusable
 
         try:
-            yield from self._pass(listing, since)
+            with self._understanding_selectors():
+                yield from self._pass(listing, since)
         except sqlite3.Error as error:
             raise unusable("the cache", error) from error
+
+    @contextmanager
+    def _understanding_selectors(self) -> Iterator[None]:
+        from qloader.sources.web.content import BadSelectorError
+
+        try:
+            yield
         except BadSelectorError as error:
             raise ConfigError(
                 f"sources.{self.name}: {str(error)!r} is no CSS selector.",
@@ -163,7 +177,7 @@ class WebSource:
     def _pass(self, listing: Listing, since: datetime | None) -> Iterator[Item]:
         robots, client = self._enter(self._client(0.0))
         store = self._open_store()
-        store.begin()
+        store.begin(reread=self._rereads)
         with client:
             sitemap = self._sitemap(client, robots)
             walk = self._walk(client, robots, listing, store, follow=sitemap is None)
@@ -193,21 +207,56 @@ class WebSource:
     def _ask_the_owner(self) -> str:
         return f"Ask the site's owner. If it is your own site, set sources.{self.name}.robots: false."
 
-    def _look_at_one(self, pages: Sequence[str], client: HttpClient, robots: Robots | None) -> None:
-        """Asks for the first page that may be asked for: a sitemap is often public where the pages want a login."""
-        from qloader.sources.http.errors import CredentialsError, PermissionDeniedError, RequestError
+    def _look_at_some(self, pages: Sequence[str], client: HttpClient, robots: Robots | None) -> None:
+        """Asks for the first pages that may be asked for, until one can be read.
 
-        allowed = next((page for page in pages if robots is None or robots.allows(page)), None)
-        if allowed is None:
-            if pages:
-                self._check_allowed(robots, pages[0])
+        A sitemap is often public where the pages want a login; but one page that is broken says nothing of the others.
+        """
+        from qloader.sources.web.single import look_at
+
+        allowed = (page for page in pages if robots is None or robots.allows(page))
+        skipped: list[Skipped] = []
+        for page in islice(allowed, LOOKED_AT):
+            skip = look_at(client, self.settings, self.scope, page)
+            if skip is None:
+                return
+            skipped.append(skip)
+        if pages and not skipped:
+            self._check_allowed(robots, pages[0])
+        if (failure := self._nothing_read(skipped)) is not None:
+            raise failure
+
+    def _look_at_start(self, client: HttpClient, robots: Robots | None) -> None:
+        """Asks for the page from where links are followed."""
+        from qloader.sources.web.addresses import pages_among
+        from qloader.sources.web.documents import why_none
+        from qloader.sources.web.fetching import Job, ask
+
+        self._check_allowed(robots, self.scope.start)
+        first = ask(client, self.settings, self.scope, Job(START, self.scope.start, None))
+        self._check_start(first)
+        if first.page is None or pages_among(self.scope, (*first.page.links, first.page.redirect), first.url):
             return
-        try:
-            client.get(allowed)
-        except (CredentialsError, PermissionDeniedError):
-            raise
-        except RequestError:
-            return  # one page that is broken, large or moved says nothing of the others
+        why = why_none(self.settings, first.page)
+        if why is not None and (failure := self._nothing_read([Skipped(START, *why)])) is not None:
+            raise failure
+
+    def _check_start(self, first: Outcome) -> None:
+        """Refuses a start page that is none, since links are followed from there."""
+        from qloader.sources.http.addresses import shown
+        from qloader.sources.web.fetching import SKIPS
+
+        if first.error is not None:
+            raise first.error
+        if first.kind == "gone":
+            raise self._no_start("there is nothing (404, 410)", "")
+        if (reason := SKIPS.get(first.kind)) is not None:
+            raise self._no_start(f"it {_told(Skipped(START, reason, first.why))}", reason)
+        if first.url and self.scope.page(first.url) is None:
+            raise SourceError(
+                f"Source {self.name}: {self.scope.start} leads to {shown(first.url)}, which does not lie below it.",
+                remedy=f"Set sources.{self.name}.url to where it leads.",
+            )
 
     def _crawl(self, walk: Pass, client: HttpClient, robots: Robots | None) -> None:
         """Follows links from the start page, and then those of llms.txt."""
@@ -222,17 +271,7 @@ class WebSource:
                 f"Source {self.name}: exclude leaves out the start page, and links are followed from there.",
                 remedy=f"Take it out of sources.{self.name}.exclude: what is no document can be left out by include.",
             )
-        if first.error is not None:
-            raise first.error
-        if first.kind not in ("page", "unchanged"):
-            raise self._no_start(
-                "there is nothing (404, 410)" if first.kind == "gone" else f"{first.kind}, {first.why}"
-            )
-        if first.url and self.scope.page(first.url) is None:
-            raise SourceError(
-                f"Source {self.name}: {start} leads to {first.url}, which does not lie below it.",
-                remedy=f"Set sources.{self.name}.url to where it leads.",
-            )
+        self._check_start(first)
         try:
             named = read_llms(self.scope, client, robots)
         except RequestError as error:
@@ -287,22 +326,25 @@ class WebSource:
             return None
         reason, count = Counter(one.reason for one in skipped).most_common(1)[0]
         first = next(one for one in skipped if one.reason == reason)
-        place = f"sources.{self.name}"
         if reason == "robots":
             why = "robots.txt disallows it" if first.detail != "noindex" else "it says noindex itself"
-            remedy = self._ask_the_owner
         else:
-            why = f"{SKIP_REASONS[reason]}{first.detail and ': '}{first.detail}"
-            remedy = {
-                "forbidden": f"Set {place}.token, or check it: it may be mistyped, expired, or lack the right to read.",
-                "elsewhere": f"Open a page in a browser. A login wants {place}.token; a site that moved, another url.",
-                "no text": f"Check {place}.selector, if it is set. Pages that a script draws cannot be read.",
-            }.get(reason, f"Open a page of it in a browser, and check {place}.url.")
+            why = _told(first)
         also = f" ({counted(len(skipped) - count, 'other')} for other reasons)" if count < len(skipped) else ""
         return SourceError(
             f"Source {self.name}: not one of {counted(len(skipped), 'page')} can be read{also}: {first.id}: {why}.",
-            remedy=remedy,
+            remedy=self._remedy(reason),
         )
+
+    def _remedy(self, reason: str) -> str:
+        """What to do where pages are no documents for a reason of `SKIP_REASONS`."""
+        place = f"sources.{self.name}"
+        return {
+            "robots": self._ask_the_owner,
+            "forbidden": f"Set {place}.token, or check it: it may be mistyped, expired, or lack the right to read.",
+            "elsewhere": f"Open a page in a browser. A login wants {place}.token; a site that moved, another url.",
+            "no text": f"Check {place}.selector, if it is set. Pages that a script draws cannot be read.",
+        }.get(reason, f"Open a page of it in a browser, and check {place}.url.")
 
     def _walk(
         self, client: HttpClient, robots: Robots | None, listing: Listing, store: PageStore, *, follow: bool
@@ -374,11 +416,16 @@ class WebSource:
             self._closing = finalize(self, self._store.close)
         return self._store
 
-    def _no_start(self, why: str) -> SourceError:
+    def _no_start(self, why: str, reason: str) -> SourceError:
         return SourceError(
             f"Source {self.name}: the start page {self.scope.start} cannot be read: {why}.",
-            remedy=f"Check sources.{self.name}.url in a browser.",
+            remedy=self._remedy(reason),
         )
+
+
+def _told(skipped: Skipped) -> str:
+    """Why a page is no document, as the end of a sentence about it."""
+    return f"{SKIP_REASONS[skipped.reason]}{skipped.detail and ': '}{skipped.detail}"
 
 
 def _why(error: Exception) -> str:

@@ -18,7 +18,7 @@ import orjson
 from qloader.documents.document import Document
 from qloader.errors import SourceError
 
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 CREATE TABLE known (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
@@ -28,6 +28,8 @@ CREATE TABLE page (
     modified TEXT NOT NULL,
     kind     TEXT NOT NULL,
     target   TEXT NOT NULL,
+    leads_to TEXT NOT NULL,
+    noindex  INTEGER NOT NULL,
     token    TEXT NOT NULL,
     document BLOB NOT NULL,
     links    TEXT NOT NULL,
@@ -53,6 +55,8 @@ class Row:
         modified: Its `Last-Modified`, or empty.
         kind: `document`; `alias`, which leads to the page `target`; or `skip`, which is no document.
         target: The id of the page that this is another address of; empty for a page of its own.
+        leads_to: The address of that page, as this one names it.
+        noindex: Whether the headers, which may change without the page, keep it out of an index.
         token: A document's change token. For a skip: the reason, or empty where it is not selected.
         document: The document as JSON values. For a skip: `{"detail": …}`.
         links: The pages that it links to.
@@ -65,6 +69,8 @@ class Row:
     modified: str = ""
     kind: str = DOCUMENT
     target: str = ""
+    leads_to: str = ""
+    noindex: bool = False
     token: str = ""
     document: dict[str, Any] = field(default_factory=dict)
     links: tuple[str, ...] = ()
@@ -78,7 +84,7 @@ class Row:
 
     def as_skip(self, reason: str, detail: str) -> Row:
         """The same page as no document, for a reason of `SKIP_REASONS`."""
-        return replace(self, kind=SKIP, target="", token=reason, document={"detail": detail})
+        return replace(self, kind=SKIP, target="", leads_to="", token=reason, document={"detail": detail})
 
 
 def unusable(name: str, error: Exception) -> SourceError:
@@ -119,14 +125,27 @@ class PageStore:
     def row(self, key: str) -> Row | None:
         """What is known of a page."""
         found = self._connection.execute(
-            "SELECT key, url, etag, modified, kind, target, token, document, links, size FROM page WHERE key = ?",
+            "SELECT key, url, etag, modified, kind, target, leads_to, noindex, token, document, links, size "
+            "FROM page WHERE key = ?",
             (key,),
         ).fetchone()
         if found is None:
             return None
-        key, url, etag, modified, kind, target, token, document, links, size = found
-        links = tuple(links.split("\n")) if links else ()
-        return Row(key, url, etag, modified, kind, target, token, orjson.loads(document), links, size)
+        key, url, etag, modified, kind, target, leads_to, noindex, token, document, links, size = found
+        return Row(
+            key=key,
+            url=url,
+            etag=etag,
+            modified=modified,
+            kind=kind,
+            target=target,
+            leads_to=leads_to,
+            noindex=bool(noindex),
+            token=token,
+            document=orjson.loads(document),
+            links=tuple(links.split("\n")) if links else (),
+            size=size,
+        )
 
     def document(self, key: str) -> Document | None:
         """The document of a page as it was read last."""
@@ -137,9 +156,15 @@ class PageStore:
         """Id and address of all documents of the last listing."""
         yield from self._connection.execute("SELECT key, url FROM page WHERE listed ORDER BY key")
 
-    def begin(self) -> None:
-        """Begins a pass over the site. What it saves stays, however it ends."""
+    def begin(self, *, reread: bool = False) -> None:
+        """Begins a pass over the site. What it saves stays, however it ends.
+
+        Args:
+            reread: Forget by what a page could be asked for on condition.
+        """
         self._met.clear()
+        if reread:
+            self._connection.execute("UPDATE page SET etag = '', modified = ''")
 
     def save(self, row: Row, *, counts: bool) -> None:
         """Replaces what is known of a page.
@@ -149,11 +174,12 @@ class PageStore:
             counts: Whether it is one of those that this pass lists, if it is a document.
         """
         self._connection.execute(
-            "INSERT INTO page (key, url, etag, modified, kind, target, token, document, links, size, checked) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+            "INSERT INTO page (key, url, etag, modified, kind, target, leads_to, noindex, token, document, links, "
+            "size, checked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
             "url = excluded.url, etag = excluded.etag, modified = excluded.modified, kind = excluded.kind, "
-            "target = excluded.target, token = excluded.token, document = excluded.document, "
-            "links = excluded.links, size = excluded.size, checked = excluded.checked",
+            "target = excluded.target, leads_to = excluded.leads_to, noindex = excluded.noindex, "
+            "token = excluded.token, document = excluded.document, links = excluded.links, size = excluded.size, "
+            "checked = excluded.checked",
             (
                 row.key,
                 row.url,
@@ -161,6 +187,8 @@ class PageStore:
                 row.modified,
                 row.kind,
                 row.target,
+                row.leads_to,
+                row.noindex,
                 row.token,
                 orjson.dumps(row.document),
                 "\n".join(row.links),

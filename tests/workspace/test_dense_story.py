@@ -1,0 +1,193 @@
+"""Documents with dense vectors from plan to search: what is announced is what is paid, and nothing is paid twice."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from qloader.errors import ForeignIndexError
+from qloader.index.protocol import Point
+from servers.embeddings import vector_of
+from support.dense_places import dense_place, dense_vectors
+from support.workspaces import plan_and_apply, write
+
+PAGES = {f"page-{n}.md": f"# Page {n}\n\nAbout the {word} and its {word}ing." for n, word in enumerate(
+    ["lamp", "garden", "river", "stone", "bridge"])}  # fmt: skip
+
+
+@pytest.fixture(params=["embedded", "server"])
+def place(request, tmp_path):
+    with dense_place(tmp_path, request.param) as place:
+        yield place
+
+
+def announce_and_apply(workspace):
+    """What a plan announces (chunks to embed, of these cached), and what the apply then did."""
+    with workspace.temporary_plan() as result:
+        estimate = result.estimate
+        announced = (estimate.points, estimate.cached) if estimate else (0, None)
+        return announced, workspace.apply(result.plan)
+
+
+def assert_vectors_are_the_texts(workspace):
+    for text, vector in dense_vectors(workspace).values():
+        assert np.allclose(vector, vector_of(text), atol=1e-3), text  # kept in 16 bits
+
+
+def test_what_a_plan_announces_is_what_is_paid_for(place):
+    workspace = place.configure()
+    write(place.folder / "docs", PAGES)
+    announced, done = announce_and_apply(workspace)
+    assert announced == (5, 0)
+    assert len(place.paid()) == done.dense.texts - 1 == 5
+    assert done.dense.tokens == place.model.tokens
+    assert_vectors_are_the_texts(workspace)
+    # edited
+    write(place.folder / "docs", {"page-0.md": "# Page 0\n\nAbout the lamp, and now about oil."})
+    announced, done = announce_and_apply(workspace)
+    assert announced == (1, 0)
+    assert [text for text in place.paid() if "oil" in text]
+    assert done.updated == 1
+    # moved and deleted: no text is sent
+    (place.folder / "docs" / "page-1.md").rename(place.folder / "docs" / "moved.md")
+    write(place.folder / "docs", {"page-2.md": None})
+    announced, done = announce_and_apply(workspace)
+    assert announced == (0, None)
+    assert (done.moved, done.deleted, done.dense) == (1, 1, None)
+    # brought back: announced as cached, and not paid for again
+    write(place.folder / "docs", {"page-0.md": PAGES["page-0.md"], "page-2.md": PAGES["page-2.md"]})
+    announced, done = announce_and_apply(workspace)
+    assert announced == (2, 2)
+    assert (done.created, done.updated, done.dense.cached) == (1, 1, 2)
+    assert place.paid() == []
+    assert_vectors_are_the_texts(workspace)
+    with workspace.temporary_plan() as result:
+        assert result.plan.header.is_empty
+    assert workspace.refresh(deep=True).points == ()
+    assert place.paid() == []
+
+
+def test_the_plan_file_does_not_depend_on_the_cache(place):
+    workspace = place.configure()
+    write(place.folder / "docs", PAGES)
+    first = workspace.plan(place.folder / "one.json")
+    other = place.configure(name="other")
+    plan_and_apply(other)
+    second = workspace.plan(place.folder / "two.json")
+    assert (first.estimate.cached, second.estimate.cached) == (0, 5)
+    assert (place.folder / "one.json").read_bytes() == (place.folder / "two.json").read_bytes()
+
+
+def test_with_a_prefix_nothing_is_said_of_the_cache(place):
+    workspace = place.configure(document_prefix="passage: ")
+    write(place.folder / "docs", PAGES)
+    plan_and_apply(workspace)
+    assert all(text.startswith("passage: ") for text in place.paid())
+    with place.configure(name="other", document_prefix="passage: ").temporary_plan() as result:
+        assert result.estimate.cached is None
+        assert result.estimate.points == 5
+
+
+def test_a_collection_has_both_vectors_and_says_so(place):
+    workspace = place.configure(dimensions=16)
+    write(place.folder / "docs", PAGES)
+    plan_and_apply(workspace)
+    assert "." not in place.model.texts  # the config tells the length
+    with contextlib.closing(workspace.settings.open_index()) as index:
+        info = index.describe()
+    assert (info.vectors, info.dense) == ({"bm25", "dense"}, 16)
+
+
+@pytest.mark.parametrize("other", [{"dense": False}, {"dimensions": 16}], ids=["removed", "shorter"])
+def test_a_plan_refuses_what_the_collection_cannot_hold(place, other):
+    write(place.folder / "docs", PAGES)
+    plan_and_apply(place.configure(dimensions=32))
+    place.paid()
+    changed = place.configure(**other)
+    with pytest.raises(ForeignIndexError, match="the collection test has dense vectors") as caught:
+        changed.plan()
+    assert "another name" in caught.value.remedy
+    assert place.paid() == []
+    # the way out
+    aside = place.configure(name="beside", **other)
+    plan_and_apply(aside)
+    assert aside.search("lamp", mode="sparse")
+    plan_and_apply(changed, destroy=True)
+    assert changed.status().points == 0
+
+
+def test_an_apply_refuses_a_model_of_another_length_before_it_writes(place):
+    write(place.folder / "docs", PAGES)
+    workspace = place.configure()
+    plan_and_apply(workspace)
+    serial = workspace.status().header.serial
+    place.model.model, place.model.dim = "words-16", 16
+    changed = place.configure(model="words-16")
+    with (
+        changed.temporary_plan() as result,
+        pytest.raises(ForeignIndexError, match="has dense vectors of 32 numbers, and the config asks for those of 16"),
+    ):
+        changed.apply(result.plan)
+    assert changed.status().header.serial == serial
+    assert len(dense_vectors(place.configure())) == 5
+
+
+def test_another_model_of_the_same_length_replaces_all(place):
+    write(place.folder / "docs", PAGES)
+    plan_and_apply(place.configure())
+    place.paid()
+    place.model.model = "words-b"
+    changed = place.configure(model="words-b")
+    with changed.temporary_plan() as result:
+        assert result.plan.header.index.action == "replace"
+        assert (result.estimate.points, result.estimate.cached) == (5, 0)
+        assert changed.apply(result.plan).updated == 5
+    assert len(place.paid()) == 5
+
+
+def test_an_emptied_collection_is_made_anew_with_other_vectors(place):
+    write(place.folder / "docs", PAGES)
+    sparse = place.configure(dense=False)
+    plan_and_apply(sparse)
+    plan_and_apply(sparse, destroy=True)
+    workspace = place.configure()
+    plan_and_apply(workspace)
+    assert len(dense_vectors(workspace)) == 5
+
+
+def test_a_lost_state_is_rebuilt_and_nothing_is_paid_for(place):
+    write(place.folder / "docs", PAGES)
+    workspace = place.configure()
+    plan_and_apply(workspace)
+    place.paid()
+    workspace.settings.state.unlink()
+    assert workspace.rebuild_state().documents == 5
+    with workspace.temporary_plan() as result:
+        assert result.plan.header.is_empty
+    assert place.paid() == []
+
+
+def test_a_deep_refresh_finds_an_altered_vector_and_says_what_it_did_not_compare(place):
+    write(place.folder / "docs", PAGES)
+    workspace = place.configure()
+    plan_and_apply(workspace)
+    place.paid()
+    point, (_, vector) = next(iter(dense_vectors(workspace).items()))
+    header = workspace.status().header
+    with contextlib.closing(workspace.settings.open_index(guard=lambda: None)) as index:
+        (stored,) = index.retrieve([point], with_payload=True, with_vectors=True)
+        index.upsert([Point(point, {**stored.vectors, "dense": (-vector).tolist()}, stored.payload)])
+        index.flush()
+    assert header is not None
+    assert workspace.refresh().points == ()
+    drift = workspace.refresh(deep=True)
+    assert [(p.kind, drift.uncompared) for p in drift.points] == [("altered", 0)]
+    plan_and_apply(workspace)
+    assert workspace.refresh(deep=True).points == ()
+    with workspace.embedding_cache() as cache:
+        cache.prune(model="openai/words-32")
+    drift = workspace.refresh(deep=True)
+    assert (drift.points, drift.uncompared) == ((), 5)
+    assert place.paid() == []
