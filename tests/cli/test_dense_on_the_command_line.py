@@ -52,7 +52,7 @@ def test_a_plan_loads_neither_numpy_nor_a_client(dense):
     place, prompt = dense
     prompt.ok("ingest")
     place.configure(name="other")
-    code = "import sys; from qloader.cli.app import run; run(['plan', '-c', 'other.yaml']); print('\\n'.join(sys.modules))"
+    code = "import sys; from qloader.cli.app import run; run(['plan', '-c', 'other.yaml']); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=prompt.folder, capture_output=True, text=True, timeout=60, check=True
     )

@@ -52,6 +52,13 @@ def test_what_a_policy_denies_no_command_does(prompt: Prompt, command: list[str]
     assert points(prompt) == 0
 
 
+@pytest.mark.parametrize("command", [["plan"], ["ingest", "--dry-run"]], ids=["plan", "dry run"])
+def test_a_refused_plan_is_alone_on_stdout(prompt: Prompt, command: list[str]) -> None:
+    configure(prompt, "  small-steps: {max_embeds: 11}\n")
+    answer = prompt(*command, "--format", "json")
+    assert (answer.code, json.loads(answer.out)["summary"]["create"]) == (3, 12)
+
+
 def test_a_destroy_is_held_to_the_limits_too_but_needs_no_allow(applied: Prompt) -> None:
     configure(applied, "  small-steps: {max_deletes: 11}\n  by-hand: {sources: [docs], effect: require_allow}\n")
     refused = applied("destroy", "--auto-approve")

@@ -18,7 +18,6 @@ from qloader.config.models import GuardsConfig
 from qloader.documents.document import SKIP_REASONS
 from qloader.state.migrate import migrate
 
-
 GROUPS = {"state", "cache"}
 """Words that a command of their own follows."""
 

@@ -102,7 +102,13 @@ def test_the_page_names_every_method_of_the_protocol():
 
     methods = {
         name
-        for kind in (protocol.Source, protocol.ListsChanges, protocol.ListsChangesAfter, protocol.Checks)
+        for kind in (
+            protocol.Source,
+            protocol.ListsChanges,
+            protocol.ListsChangesAfter,
+            protocol.Checks,
+            protocol.Rereads,
+        )
         for name in vars(kind)
         if callable(getattr(kind, name)) and not name.startswith("_")
     }

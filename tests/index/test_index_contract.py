@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,17 @@ from index_engines import ENGINES, FOREIGN_POINT, Engine, making_engine
 
 from qloader.embedding.bm25 import Bm25Embedder
 from qloader.errors import ForeignIndexError, IndexUnavailableError
-from qloader.index.protocol import SPARSE_VECTOR, CollectionInfo, Index, Point, SparseVector, StoredPoint
+from qloader.index.protocol import (
+    DENSE_VECTOR,
+    SPARSE_VECTOR,
+    CollectionInfo,
+    Hit,
+    Index,
+    Point,
+    SparseVector,
+    StoredPoint,
+    Where,
+)
 
 OURS = "6f0c2f4e-0000-4000-8000-000000000001"
 THEIRS = "6f0c2f4e-0000-4000-8000-000000000002"
@@ -510,3 +521,116 @@ def test_closing_twice_is_no_error(index: Index) -> None:
     with contextlib.suppress(IndexUnavailableError):
         index.count(lineage=OURS)
     index.close()
+
+
+# Dense vectors
+
+DENSE = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.8, 0.0]]
+
+
+def dense_points() -> list[Point]:
+    """Three points: the first is first by words, the second by its angle, the third is second by both."""
+    words = [SparseVector([7], [3.0]), SparseVector([9], [1.0]), SparseVector([7], [2.0])]
+    return [
+        Point(
+            str(uuid.UUID(int=number + 10)),
+            {SPARSE_VECTOR: words[number], DENSE_VECTOR: DENSE[number]},
+            {
+                "source": "ab"[number % 2],
+                "document_id": f"{number}.md",
+                "updated_at": f"2026-0{number + 1}-01T00:00:00Z",
+                "metadata": {"team": ["x", "y"][number % 2 :], "level": number, "of kin": {"deep": "z"}},
+                "qloader": {"lineage": OURS},
+            },
+        )
+        for number in range(3)
+    ]
+
+
+@pytest.fixture
+def dense(engine: Engine) -> Index:
+    """A collection with both vectors, and three points."""
+    index = engine.open()
+    index.create(lineage=OURS, pipeline="p", dense=3)
+    index.upsert(dense_points())
+    return index
+
+
+def numbers(hits: list[Hit]) -> list[int]:
+    return [uuid.UUID(hit.id).int - 10 for hit in hits]
+
+
+def test_a_collection_says_how_long_its_dense_vectors_are(dense: Index, engine: Engine) -> None:
+    info = dense.describe()
+    assert info is not None
+    assert (info.vectors, info.dense) == ({SPARSE_VECTOR, DENSE_VECTOR}, 3)
+    stored = {point.id: point.vectors for point in dense.scroll(lineage=OURS, with_vectors=True)}
+    for point in dense_points():
+        assert stored[point.id].keys() == point.vectors.keys()
+        assert list(stored[point.id][DENSE_VECTOR]) == pytest.approx(point.vectors[DENSE_VECTOR])
+
+
+def test_dense_vectors_are_compared_by_their_angle(dense: Index) -> None:
+    hits = dense.search([0.0, 50.0, 0.0], using=DENSE_VECTOR, limit=3, lineage=OURS)
+    assert numbers(hits) == [1, 2, 0]
+    assert [hit.score for hit in hits] == pytest.approx([1.0, 0.8, 0.0], abs=1e-5)
+
+
+def test_ranks_of_both_vectors_are_fused(dense: Index) -> None:
+    asked = {SPARSE_VECTOR: SparseVector([7], [1.0]), DENSE_VECTOR: [0.0, 1.0, 0.0]}
+    hits = dense.fuse(asked, limit=3, depth=2, lineage=OURS)
+    # by words 0 and 2, by angle 1 and 2: 1/2 for a first, 1/3 for a second
+    assert numbers(hits) == [2, 0, 1]
+    assert [hit.score for hit in hits] == pytest.approx([2 / 3, 1 / 2, 1 / 2], abs=1e-5)
+    assert numbers(dense.fuse(asked, limit=2, depth=2, lineage=OURS)) == [2, 0]
+    assert dense.fuse(asked, limit=3, depth=2, lineage="another") == []
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        (Where(sources=("b",)), {1}),
+        (Where(documents={"a": ["0.md", "1.md"], "b": ["2.md"]}), {0}),
+        (Where(metadata=(("team", "x"),)), {0, 2}),
+        (Where(metadata=(("team", "y"), ("level", "1"))), {1}),
+        (Where(metadata=(("of kin.deep", "z"),)), {0, 1, 2}),
+        (Where(since=datetime(2026, 2, 1, tzinfo=UTC)), {1, 2}),
+        (Where(sources=("a",), since=datetime(2026, 2, 1, tzinfo=UTC)), {2}),
+    ],
+    ids=str,
+)
+def test_a_search_looks_only_where_it_is_told(dense: Index, where: Where, found: set[int]) -> None:
+    asked = {SPARSE_VECTOR: SparseVector([7, 9], [1.0, 1.0]), DENSE_VECTOR: [1.0, 1.0, 0.0]}
+    assert set(numbers(dense.fuse(asked, limit=9, depth=9, lineage=OURS, where=where))) == found
+    for name, vector in asked.items():
+        assert set(numbers(dense.search(vector, using=name, limit=9, lineage=OURS, where=where))) == found
+
+
+def test_dense_vectors_of_another_length_are_neither_written_nor_asked_for(dense: Index) -> None:
+    point = Point(str(uuid.UUID(int=99)), {SPARSE_VECTOR: SparseVector([], []), DENSE_VECTOR: [1.0]}, {})
+    with pytest.raises(ForeignIndexError, match="its dense vectors have 3 numbers, and those that are made have 1"):
+        dense.upsert([point])
+    with pytest.raises(ForeignIndexError, match="have 3 numbers"):
+        dense.search([1.0], using=DENSE_VECTOR, limit=1)
+
+
+@pytest.mark.parametrize("other", [None, 4])
+def test_a_collection_of_ours_with_other_vectors_is_refused_and_left_alone(
+    dense: Index, engine: Engine, other: int | None
+) -> None:
+    dense.close()
+    index = engine.open()
+    with pytest.raises(ForeignIndexError, match="its dense vectors have 3 numbers"):
+        index.create(lineage=OURS, pipeline="q", dense=other)
+    info = index.describe()
+    assert info is not None
+    assert (info.points, info.dense, info.pipeline) == (3, 3, "p")
+
+
+def test_a_creation_that_was_cut_short_is_made_anew_with_other_vectors(engine: Engine) -> None:
+    engine.cut_short(OURS)
+    index = engine.open()
+    index.create(lineage=OURS, pipeline="p", dense=3)
+    info = index.describe()
+    assert info is not None
+    assert info.dense == 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from qloader.planning.estimates import Prices, estimate_plan, format_cost
+from qloader.planning.estimates import NUMBER_BYTES, Prices, estimate_plan, format_cost
 from qloader.planning.plan import Base, IndexTarget, Pipeline, PlanHeader, Summary
 from qloader.render.review import describe_estimate
 from qloader.state.records import Pace
@@ -73,3 +75,30 @@ def test_a_small_amount_is_not_told_to_be_nothing():
         "0.01 USD",
         "1,234.50 USD",
     ]
+
+
+def dense_header(**settings) -> PlanHeader:
+    embedding = {"sparse": "bm25", "dense": {"provider": "openai", "model": "large", **settings}}
+    return replace(header(14, 15_210), pipeline=Pipeline("0" * 16, {}, embedding))
+
+
+def test_a_dense_model_has_a_share_of_its_own_with_its_price_and_its_bytes():
+    prices = Prices("USD", {"openai/large": 100})
+    found = estimate_plan(dense_header(dimensions=1_000), prices, cached=3)
+    assert found is not None
+    assert [(share.name, share.cost) for share in found.shares] == [("bm25", None), ("openai/large", 0.3802)]
+    assert found.cost == 0.3802
+    assert found.bytes - estimate_plan(header(14, 15_210)).bytes == 14 * 1_000 * NUMBER_BYTES
+    assert describe_estimate(found) == (
+        "Estimate: 15,210 characters; 14 chunks to embed, 3 cached; about 3,802 tokens for bm25; about 3,802 tokens "
+        "for openai/large, about 0.38 USD; about 180 kB in Qdrant."
+    )
+
+
+def test_what_nobody_knows_of_vectors_yet_is_said_and_not_counted():
+    found = estimate_plan(dense_header())
+    assert found is not None
+    assert found.shares[1].bytes is None
+    assert describe_estimate(found).endswith("; about 58 kB in Qdrant without the vectors of openai/large.")
+    assert "cached" not in describe_estimate(found)
+    assert estimate_plan(dense_header(), dense=1_000).bytes == estimate_plan(dense_header(dimensions=1_000)).bytes

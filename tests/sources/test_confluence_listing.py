@@ -238,6 +238,21 @@ def test_a_list_that_goes_round_in_a_circle_ends_and_is_not_complete(site):
     assert "goes round in a circle" in listing.problems[0]
 
 
+def test_a_list_of_an_old_server_that_gets_no_further_is_not_taken_for_the_whole():
+    with run_confluence("data_center", max_limit=7, has_scan=False) as site:
+        site.model.add_many("ENG", 30)
+        first = []
+
+        def the_first_again(answer):  # as of a proxy that keeps answers whatever was asked for
+            first.append(answer)
+            return first[0]
+
+        site.site.fail(Fault(r"content\?", times=None, rewrite=the_first_again))
+        ids, listing = listed(site.source())
+        assert len(ids) == 7
+        assert "goes round in a circle" in listing.problems[0]
+
+
 def test_a_space_that_is_not_there_is_an_error_and_one_of_several_makes_the_listing_incomplete(site):
     page = site.model.add("ENG", "Page")
     with pytest.raises(SourceError, match="none of its spaces can be read") as caught:

@@ -203,6 +203,18 @@ def test_a_site_without_bulk_requests_is_read_by_its_search_brought_up_to_date()
         assert len(results) == 120
 
 
+def test_texts_from_a_search_that_goes_round_in_a_circle_are_an_error():
+    with run_jira("cloud", has_bulk=False) as cloud:
+        cloud.model.add_many("ENG", 3)
+        source = cloud.source()
+        keys = list(tokens(source))
+        endless = {"isLast": False, "nextPageToken": "NQ=="}
+        cloud.site.fail(Fault(r"/search/jql", times=None, rewrite=lambda answer: answer | endless))
+        found = list(source.fetch(keys))
+        assert {one.reason for one in found} == {"unreadable"}
+        assert "goes round in a circle" in found[0].detail
+
+
 def test_a_search_that_lags_behind_is_caught_up_with_and_never_believed_twice(cloud):
     model = cloud.model
     model.add_many("ENG", 3)

@@ -234,9 +234,11 @@ def test_without_a_listing_fetch_reads_pages_as_they_are_now(reader, site, tmp_p
     assert [type(one) for one in found] == [Document, Document, Skipped, Document]
     assert [one.revision for one in found[:2]] == [listed["chapter-1"], listed["index"]]
     assert (found[2].reason, found[3].title) == ("vanished", "Deep")
-    site.failing["/guide/chapter-2"] = 500
-    (failed,) = source.fetch(["chapter-2"])
-    assert (failed.reason, failed.is_failure) == ("unreadable", True)
+    for kind, reason in {"500": "unreadable", "451": "unreadable", "host": "elsewhere", "noindex": "robots"}.items():
+        site.failing, site.redirects = {}, {}
+        soft(site, "/guide/chapter-2", kind)
+        (failed,) = source.fetch(["chapter-2"])
+        assert failed.reason == reason
 
 
 def test_other_settings_of_reading_read_every_page_again(reader, site):
@@ -301,6 +303,23 @@ def test_a_canonical_page_that_nothing_else_names_is_found_by_it(reader, site):
     site.pages["/guide/copy"].head = f'<link rel="canonical" href="{reader.base}/guide/chapter-5">'
     assert reader.ids() == ["chapter-5", "index"]
     assert reader.ids() == ["chapter-5", "index"]
+
+
+@pytest.mark.parametrize("names_it", ["canonical", "refresh"])
+def test_a_page_is_asked_for_under_the_address_that_another_one_names(reader, site, tmp_path, names_it):
+    site.sitemap = None
+    site.menu = False
+    site.write("/guide/", "Guide", "Begin here.")
+    site.pages["/guide/"].html += "<a href=copy>Read on</a>"
+    site.write("/guide/copy", "Copy", "A copy.")
+    head = '<link rel="canonical" href="{}">' if names_it == "canonical" else '<meta http-equiv=refresh content="0;{}">'
+    site.pages["/guide/copy"].head = head.format("/guide/whole/")  # the server knows it with the slash only
+    site.write("/guide/whole/", "Whole", "The whole.")
+    assert reader.read()[0] == ["index", "whole"]
+    whole = site.pages.pop("/guide/whole/")
+    assert "whole" not in reader.read()[0]
+    site.pages["/guide/whole/"] = whole
+    assert reader.read()[0] == reader.read(cache=tmp_path / "another")[0] == ["index", "whole"]
 
 
 @pytest.mark.parametrize("target", ["/guide/", "/guide/none", "https://old.example.com/guide/chapter-1", "/elsewhere"])
@@ -380,6 +399,10 @@ def soft(site, page, kind):
     elif kind == "login":
         site.redirects[page] = (302, "/guide/login")
         site.write("/guide/login", "Log in", "Who are you?")
+    elif kind.startswith("login for good"):
+        login = "/login" if kind.endswith("outside") else f"/guide/login?next={page}"
+        site.redirects[page] = (301, login)
+        site.write(login.partition("?")[0], "Log in", "Who are you?")
     elif kind == "outside":
         site.redirects[page] = (302, "/welcome")
         site.write("/welcome", "Welcome", "Elsewhere.")
@@ -387,8 +410,8 @@ def soft(site, page, kind):
         site.redirects[page] = (302, "https://sso.example.com/login" if kind == "host" else page)
 
 
-SOFT = ["500", "503", "401", "403", "451", "robots", "noindex", "empty", "json", "login", "outside", "host",
-        "loop"]  # fmt: skip
+SOFT = ["500", "503", "401", "403", "451", "robots", "noindex", "empty", "json", "login", "login for good",
+        "login for good, outside", "outside", "host", "loop"]  # fmt: skip
 
 
 def told(reader, **settings):
@@ -415,12 +438,17 @@ def test_a_page_that_fails_softly_is_skipped_with_its_reason_whatever_is_known_o
 
 
 @pytest.mark.parametrize("kind", ["plain", None], ids=["sitemap", "crawl"])
-@pytest.mark.parametrize("change", ["edit", "gone", "redirect", "out", "canonical", "failing", "refresh", "slashes"])
+@pytest.mark.parametrize(
+    "change",
+    ["edit", "gone", "redirect", "out", "canonical", "failing", "refresh", "slashes", "forbidden", "free"],
+)
 def test_a_listing_says_the_same_with_a_cache_and_without(reader, site, tmp_path, kind, change):
     site.sitemap = kind
     site.sitemap_of = list(site.pages)
-    reader.ids()
     page = site.pages["/guide/chapter-3"]
+    if change == "free":
+        page.headers = {"x-robots-tag": "noindex"}
+    reader.ids()
     if change == "edit":
         site.write("/guide/chapter-3", "Chapter 3", "Edited.")
     elif change == "gone":
@@ -439,6 +467,8 @@ def test_a_listing_says_the_same_with_a_cache_and_without(reader, site, tmp_path
         site.failing["/guide/chapter-3"] = 503
     elif change == "refresh":
         page.head = '<meta http-equiv="refresh" content="0; url=chapter-4">'
+    elif change in ("forbidden", "free"):  # by a header: neither the page nor its validators are others
+        page.headers = {"x-robots-tag": "noindex"} if change == "forbidden" else {}
     else:
         site.pages["/guide/chapter-3/"] = page
         site.sitemap_of = [one + "/" if one == "/guide/chapter-3" else one for one in site.sitemap_of]
@@ -531,6 +561,13 @@ def test_a_page_that_moved_out_for_good_is_gone(reader, site):
     assert reader.ids() == [key for key in ALL if key != "chapter-3"]
 
 
+def test_a_page_about_logins_may_move_within_the_site(reader, site):
+    site.sitemap_of = list(site.pages)
+    site.write("/guide/auth/sso", "Single sign-on", "How to set it up.")
+    site.redirects["/guide/chapter-3"] = (301, "/guide/auth/sso")
+    assert reader.ids() == ["auth/sso", *(key for key in ALL if key != "chapter-3")]
+
+
 def test_an_excluded_page_is_gone_and_not_asked_for(reader, site):
     reader.ids()
     soft(site, "/guide/chapter-3", "403")
@@ -595,12 +632,17 @@ def test_a_start_page_that_cannot_be_read_is_an_error(reader, site, status):
     assert caught.value.remedy
 
 
-def test_a_start_page_that_wants_a_login_is_an_error(reader, site):
+@pytest.mark.parametrize("status", [301, 302])
+@pytest.mark.parametrize("login", ["/guide/login", "/login"])
+def test_a_start_page_that_wants_a_login_is_an_error(reader, site, status, login):
     site.sitemap = None
-    site.redirects["/guide/"] = (302, "/guide/login?next=/guide/")
-    site.write("/guide/login", "Log in", "Who are you?")
-    with pytest.raises(SourceError, match="to a login"):
-        reader.read()
+    site.redirects["/guide/"] = (status, f"{login}?next=secret")
+    site.write(login, "Log in", "Who are you?")
+    for look in (reader.read, reader.source().check):
+        with pytest.raises(SourceError, match="to a login") as caught:
+            look()
+        assert "sources.site.token" in caught.value.remedy
+        assert "secret" not in str(caught.value)
 
 
 def test_a_crawl_whose_start_page_is_excluded_is_an_error(reader):
@@ -611,9 +653,10 @@ def test_a_crawl_whose_start_page_is_excluded_is_an_error(reader):
 def test_a_start_page_that_leads_out_is_an_error_that_says_where_to(reader, site):
     site.sitemap = None
     site.write("/manual/", "Manual", "It is here now.")
-    site.redirects["/guide/"] = (301, "/manual/")
-    with pytest.raises(SourceError, match="/manual/, which does not lie below it"):
-        reader.read()
+    site.redirects["/guide/"] = (301, "/manual/?key=secret")
+    for look in (reader.read, reader.source().check):
+        with pytest.raises(SourceError, match="/manual/, which does not lie below it"):
+            look()
 
 
 # Manners
@@ -802,7 +845,7 @@ def test_check_tells_how_pages_are_found(reader, site):
     assert "links are followed" in reader.source().check()
     assert len(site.asked()) == 1
     site.failing["/guide/"] = 404
-    with pytest.raises(SourceError, match="answers 404"):
+    with pytest.raises(SourceError, match="there is nothing"):
         reader.source().check()
 
 
@@ -823,9 +866,31 @@ def test_check_notices_a_login_and_a_site_that_wants_no_program(reader, site, ki
         reader.source().check()
 
 
-def test_check_forgives_a_sitemap_whose_first_page_is_broken(reader, site):
-    site.failing = {next(iter(site.pages)): 500}
+@pytest.mark.parametrize("kind", ["500", "noindex", "empty", "json", "login", "login for good", "host", "loop"])
+def test_check_notices_what_a_listing_would_end_with(reader, site, kind):
+    site.menu = False
+    site.sitemap_of = list(site.pages)
+    for page in list(site.pages):
+        soft(site, page, kind)
+    with pytest.raises(SourceError, match="not one of 3 pages can be read") as caught:
+        reader.source().check()
+    assert caught.value.remedy == reader.read()[1].failure.remedy
+    site.sitemap = None
+    with pytest.raises(SourceError):
+        reader.source().check()
+
+
+def test_check_forgives_a_sitemap_whose_first_pages_are_broken(reader, site):
+    first, second, third, *_ = site.pages
+    site.failing = {first: 500, second: 401}
     assert "the sitemap names 8 pages" in reader.source().check()
+    site.failing[third] = 404  # that one is gone, and nothing is wrong with that
+    assert "the sitemap names 8 pages" in reader.source().check()
+
+
+def test_check_notices_a_wrong_selector(reader):
+    with pytest.raises(ConfigError, match="is no CSS selector"):
+        reader.source(selector="div..").check()
 
 
 def test_an_ipv6_site_is_read(tmp_path):

@@ -162,6 +162,16 @@ def test_two_plans_of_one_site_are_the_same_bytes(prompt, site):
     assert (prompt.folder / "plan.json").read_bytes() == first
 
 
+def test_without_the_cache_every_page_is_read_again_whatever_the_server_says_of_it(prompt, site):
+    site.etags, site.last_modified = False, "Mon, 02 Nov 2026 10:00:00 GMT"
+    plan(prompt)
+    apply(prompt, compare=False)
+    site.write("/guide/chapter-3", "Chapter 3", "Edited within the second that it was read in.")
+    assert plan(prompt)[0] == "No changes. The index matches the sources."
+    assert prompt.ok("plan", "--no-cache", "-o", "plan.json").last == planned(update=1, embed=1)
+    assert apply(prompt) == applied(update=1)
+
+
 def test_validate_says_how_pages_are_found(prompt, site):
     assert "web, http" in prompt.ok("validate").err + prompt.ok("validate").out
 

@@ -11,9 +11,7 @@ import typer
 from qloader.cli import common
 from qloader.counting import counted
 
-app = typer.Typer(
-    help="The embedding cache, of all configs.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="The embedding cache, of all configs.", no_args_is_help=True, rich_markup_mode=None)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -29,7 +29,8 @@ def ingest(
     config: common.ConfigOption = None,
 ) -> int:
     """Plan and apply in one step, without asking; the guards still hold."""
-    with common.telling_events(output_format) as listener:
+    # A dry run prints the plan alone: there is no apply whose events could be told.
+    with common.telling_events(common.OutputFormat.text if dry_run else output_format) as listener:
         workspace = common.open_workspace(context, config)
         if since is not None and not incremental:
             raise ConfigError("--full and --since exclude each other", remedy="Leave one of them out.")

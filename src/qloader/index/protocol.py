@@ -129,7 +129,7 @@ def in_order(hits: Iterable[Hit], limit: int) -> list[Hit]:
 
 
 TIES = 2
-"""So many times as many hits are asked of a fusion as are wanted, so that equal ranks at the end are cut the same way."""
+"""So many times as many hits are asked of a fusion as are wanted, so that equal ranks are cut the same each time."""
 
 
 @dataclass(frozen=True, slots=True)

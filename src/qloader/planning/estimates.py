@@ -26,9 +26,9 @@ BM25_BYTES, BM25_CHARACTER_BYTES = 110, 0.5
 """The share of the sparse vector in the same measurement."""
 
 
-NUMBER_BYTES = 4
-"""A number of a dense vector: 32 bits. What else an engine keeps of them is small beside that, until it builds a graph
-of their neighbours, which it does for large segments only."""
+NUMBER_BYTES = 9
+"""A number of a dense vector: 32 bits in the data, and as much in the write-ahead log. Measured likewise with 5,000 and
+20,000 points of 384 and 1,536 numbers: 9.0 bytes on the disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from qloader.planning.planner import Rules, plan_changes
 from qloader.planning.policies import Outcome, PolicyTally, check_policies, record_outcomes, required_metadata
 from qloader.planning.selecting import Choice
 from qloader.render.progress import NoProgress, Progress
-from qloader.sources.protocol import MeetsUnknown
+from qloader.sources.protocol import MeetsUnknown, Rereads
 from qloader.state.records import IntentRecord, Pace, SourceRecord, StateHeader
 from qloader.workspace.identities import is_stranger
 from qloader.workspace.settings import Settings

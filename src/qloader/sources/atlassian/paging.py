@@ -15,7 +15,7 @@ class OffsetPage(Generic[T]):
 
     Attributes:
         entries: Each with its id.
-        next: Where the next page begins, as the server says; None at the end.
+        next: Where the next page begins, as the server says, which is behind the start of this one; None at the end.
     """
 
     entries: Sequence[tuple[int, T]]
@@ -45,7 +45,7 @@ def by_offset(load: Callable[[int], OffsetPage[T]]) -> Iterator[T]:
             if key not in seen:
                 seen.add(key)
                 yield entry
-        if page.next is None or page.next <= start:
+        if page.next is None:
             return
         size = max(size, page.next - start)
         start = page.next - 1 if page.next - 1 > start else page.next

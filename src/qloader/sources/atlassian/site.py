@@ -106,12 +106,16 @@ class Site:
             if not link:
                 return
             if link in seen:
-                raise BrokenAnswerError(
-                    f"{self.client.what}: the list at {path} goes round in a circle: it names a page that was read.",
-                    remedy="This is an error of the server, or of a proxy that answers from its cache. Try again.",
-                )
+                raise self.circle(path)
             seen.add(link)
             address = self._follow(link)
+
+    def circle(self, path: str) -> BrokenAnswerError:
+        """For a list that leads back to a part of it that was read."""
+        return BrokenAnswerError(
+            f"{self.client.what}: the list at {path} goes round in a circle: it names a page that was read.",
+            remedy="This is an error of the server, or of a proxy that answers from its cache. Try again.",
+        )
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Calls a function for every item, some at a time, and gives the results in order."""

@@ -142,7 +142,12 @@ class DataCenterEdition:
         following = answer.get("_links", {}).get("next")
         at = parse_qs(urlsplit(following).query).get("start", [""])[0] if following else ""
         # Only a missing link is the end: a server that lowers `limit`, or hides pages, sends short pages before it.
-        return OffsetPage(entries, (int(at) if at.isdigit() else start + len(entries)) if following else None)
+        if not following:
+            return OffsetPage(entries, None)
+        onward = int(at) if at.isdigit() else start + len(entries)
+        if onward <= start:
+            raise self._site.circle("/rest/api/content")
+        return OffsetPage(entries, onward)
 
     def _bulk(self, ids: Sequence[str], kind: Kind, expand: str) -> list[dict[str, Any]]:
         """Many pages by the search, which does not know the newest nor archived ones; those one by one."""

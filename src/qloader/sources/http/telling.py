@@ -12,6 +12,7 @@ from qloader.sources.http.errors import (
     PermissionDeniedError,
     RedirectError,
     RefusedRequestError,
+    RequestError,
     UnavailableError,
 )
 
@@ -33,6 +34,13 @@ class PassingError(Exception):
         self.reason = reason
         self.retry_after = retry_after
         self.answer = answer
+
+
+def few_words(error: RequestError) -> str:
+    """Why a request failed, for a sentence that names its address already."""
+    if isinstance(error.__cause__, PassingError):
+        return error.__cause__.reason
+    return str(error).partition(": ")[2].rstrip(".")
 
 
 def raise_passing(what: str, url: str, failure: PassingError, times: int) -> NoReturn:

@@ -8,7 +8,6 @@ from typing import Any
 from qloader.errors import SourceError
 from qloader.sources.atlassian.answers import shown
 from qloader.sources.atlassian.site import Site, is_missing, is_refused
-from qloader.sources.http.errors import BrokenAnswerError
 from qloader.sources.jira.issues import Found, Issue, Row, issues_of, row_of
 from qloader.sources.jira.settings import JiraSettings, quoted
 
@@ -55,11 +54,7 @@ class CloudEdition:
                     problems.append("the server broke the list off: it says that more follows, but not where")
                 return
             if token in tokens:
-                raise BrokenAnswerError(
-                    f"{self._site.client.what}: the list of issues goes round in a circle: it names a page that was "
-                    "read.",
-                    remedy="This is an error of the server, or of a proxy that answers from its cache. Try again.",
-                )
+                raise self._site.circle(f"{self.api}/search/jql")
             tokens.add(token)
 
     def issues(self, keys: Sequence[str], numbers: Sequence[int], expand: Sequence[str]) -> Found:
@@ -112,13 +107,18 @@ class CloudEdition:
         if numbers:
             asked["reconcileIssues"] = list(numbers)
         found: dict[str, Issue] = {}
+        tokens: set[str] = set()
         try:
             while True:
                 answer = self._search(asked)
                 found |= issues_of(answer)
-                if answer.get("isLast") is True or not answer.get("nextPageToken"):
+                token = answer.get("nextPageToken")
+                if answer.get("isLast") is True or not token:
                     return found
-                asked["nextPageToken"] = answer["nextPageToken"]
+                if token in tokens:
+                    raise self._site.circle(f"{self.api}/search/jql")
+                tokens.add(token)
+                asked["nextPageToken"] = token
         except SourceError as error:
             if not is_refused(error):
                 raise

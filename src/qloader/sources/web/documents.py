@@ -26,8 +26,10 @@ def why_none(settings: WebSettings, page: Page) -> tuple[str, str] | None:
         return "robots", "noindex"
     if settings.languages and page.language and not _speaks(page.language, settings.languages):
         return "other language", page.language
+    if not page.text and settings.selector:
+        return "no text", f"nothing in it matches {settings.selector}"
     if not page.text:
-        return "no text", f"nothing in it matches {settings.selector}" if settings.selector else "a script may draw it"
+        return "no text", "it may be made by a script"
     return None
 
 

@@ -16,7 +16,7 @@ from qloader.sources.http.errors import (
     RefusedRequestError,
     RequestError,
 )
-from qloader.sources.http.telling import PassingError
+from qloader.sources.http.telling import few_words
 from qloader.sources.web.addresses import Scope
 from qloader.sources.web.page import Page, forbids_index, read_page
 from qloader.sources.web.settings import WebSettings
@@ -122,7 +122,7 @@ def ask(client: HttpClient, settings: WebSettings, scope: Scope, job: Job) -> Ou
             job, "elsewhere", error=error, why=f"to {error.target}" if error.target else "its redirects never end"
         )
     except RequestError as error:
-        return Outcome(job, "failed", error=error, why=_why(error))
+        return Outcome(job, "failed", error=error, why=few_words(error))
     return _read(settings, scope, job, answer)
 
 
@@ -144,13 +144,6 @@ def _leads_to_login(scope: Scope, answer: Answer) -> bool:
     if not answer.moved or not _LOGIN.search(place.path):
         return False
     return not answer.permanent or bool(place.query) or scope.page(answer.url) is None
-
-
-def _why(error: RequestError) -> str:
-    """Why a page could not be read, in few words: the page itself is named beside them."""
-    if isinstance(error.__cause__, PassingError):
-        return error.__cause__.reason
-    return str(error).partition(": ")[2].rstrip(".")
 
 
 def _read(settings: WebSettings, scope: Scope, job: Job, answer: Answer) -> Outcome:

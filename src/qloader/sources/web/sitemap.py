@@ -11,6 +11,7 @@ from xml.parsers import expat
 
 from qloader.sources.http.errors import NotFoundError, RedirectError, RequestError
 from qloader.sources.http.inflate import BrokenDataError, inflate
+from qloader.sources.http.telling import few_words
 
 if TYPE_CHECKING:
     from qloader.sources.http.client import HttpClient
@@ -77,7 +78,7 @@ def read_sitemaps(
                 except (RequestError, NoSitemapError) as error:
                     if depth == 0:
                         raise
-                    problem(address, str(error))
+                    problem(address, few_words(error) if isinstance(error, RequestError) else str(error))
             level = below
         if level:
             problem(level[0], f"it lies below {_DEEPEST} others, and no deeper one is read")
@@ -114,7 +115,7 @@ def _read_one(client: HttpClient, url: str, take: Callable[[Listed], None]) -> N
     try:
         answer = client.read(url, read, max_bytes=LARGEST)
     except (NotFoundError, RedirectError) as error:
-        raise NoSitemapError(str(error)) from error
+        raise NoSitemapError(few_words(error)) from error
     if answer.status != 200:
         raise NoSitemapError(f"it answers {answer.status}")
 

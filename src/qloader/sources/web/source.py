@@ -299,7 +299,7 @@ class WebSource:
         if sitemap.problems:
             address, why = sitemap.problems[0]
             raise SourceError(
-                f"Source {self.name}: no part of the sitemap can be read, the first {address}: {_bare(why)}.",
+                f"Source {self.name}: no part of the sitemap can be read, the first {address}: {why}.",
                 remedy=f"Try again later. {crawl}",
             )
 
@@ -315,7 +315,7 @@ class WebSource:
         if sitemap.problems:
             (address, why), more = sitemap.problems[0], len(sitemap.problems) - 1
             others = f", and {counted(more, 'other part')}" if more else ""
-            walk.tell(f"the sitemap {address}{others} could not be read: {_bare(why)}")
+            walk.tell(f"the sitemap {address}{others} could not be read: {why}")
         if sitemap.is_cut:
             walk.tell(f"max_pages was reached: the sitemap names more than {counted(self.settings.max_pages, 'page')}")
         walk.walk(pages)
@@ -429,9 +429,5 @@ def _told(skipped: Skipped) -> str:
 
 
 def _why(error: Exception) -> str:
-    return _bare(str(error))
-
-
-def _bare(message: str) -> str:
     """The message of an error without the place in the config that it begins with."""
-    return (message.partition(": ")[2] or message).rstrip(".")
+    return (str(error).partition(": ")[2] or str(error)).rstrip(".")
