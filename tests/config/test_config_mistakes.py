@@ -91,6 +91,8 @@ FINE = "name: x\nsources:\n  docs: {type: files, path: docs}\n"
             FINE + "chunking: {max_chars: 300, overlap_chars: 150}\n",
             "chunking.overlap_chars: expected less than half of max_chars (150); found 150",
         ),
+        (FINE + "ingestion: {batch: {size: true}}\n", "ingestion.batch.size: expected a whole number; found true"),
+        (FINE + "guards: {max_delete_percent: false}\n", "guards.max_delete_percent: expected a number; found false"),
         (FINE + "chunking: {max_chars: 1.5}\n", "chunking.max_chars: expected a whole number; found 1.5"),
         (FINE + "guards: {max_delete_percent: 25%}\n", 'guards.max_delete_percent: expected a number; found "25%"'),
         (FINE + "guards: {max_delete_percent: 101}\n", "guards.max_delete_percent: expected at most 100; found 101"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -69,5 +70,19 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_section(cls, value: Any) -> Any:
-        return {} if value is None else value
+    def _prepare(cls, value: Any) -> Any:
+        if value is None:  # an empty section is one of defaults
+            return {}
+        if not isinstance(value, Mapping):
+            return value
+        # To pydantic `true` is the number 1, and `max_deletes: true` would be a limit that nobody meant.
+        numbers = {name for name, field in cls.model_fields.items() if _is_number(field.annotation)}
+        return {k: str(v).lower() if isinstance(v, bool) and k in numbers else v for k, v in value.items()}
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a key takes numbers alone, or numbers and nothing."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    parts = {get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(annotation)}
+    return (parts or {annotation}) <= {int, float, type(None)}
