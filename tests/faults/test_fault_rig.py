@@ -1,7 +1,7 @@
 """Every fault at every step of an apply, and every way on from there: the index ends as a fresh load.
 
-make test        each point with one of its faults and one way on; a batch written and not committed with every way on;
-                 with a server, the points of its index: the others are those that an apply to a folder has too
+make test        each point with one of its faults and one way on; a batch written and not committed with three, which
+                 take turns; with a server, the points of its index: an apply to a folder has all the others too
 make faults      each point with each of its faults and every way on
 """
 
@@ -27,7 +27,7 @@ EVERY_FAULT = bool(os.environ.get("QLOADER_EVERY_FAULT"))
 FAULTS_AT = os.environ.get("QLOADER_FAULTS_AT", "")
 """Calls whose name begins like this are broken, and no others: for who looks for one mistake (`make broken`)."""
 
-LAST_CALLS = 0.3
+LAST_CALLS = 0.15
 """How many of the last calls of each name the short run breaks too, beside all first ones."""
 
 LONG = "\n\n".join(
@@ -177,7 +177,8 @@ def _trials(points: Sequence[FaultPoint], *, only: str = "") -> Iterator[tuple[F
             if FAULTS_AT or point.call == 1 or chance.random() < LAST_CALLS:
                 yield chance.choice(every)
             if point.name.endswith("Index.flush"):  # a whole batch is in the index, and not yet in the state
-                yield from ((point, "kill after", way_on) for way_on in WAYS_ON)
+                ways = WAYS_ON if FAULTS_AT else [WAYS_ON[(point.call + step) % len(WAYS_ON)] for step in range(3)]
+                yield from ((point, "kill after", way_on) for way_on in ways)
 
 
 def _break(workspace: Workspace, plan: FilePlan, methods, point: FaultPoint, fault: str) -> bool:

@@ -78,7 +78,7 @@ def test_a_selection_names_its_sources_only_where_it_chooses_by_address() -> Non
     assert selection_of(["b", "a"], [], ["s/2", "s/1", "s/2"]) == PlanSelection(("b", "a"), (), ("s/1", "s/2"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MANIFESTS, MANIFESTS, SELECTIONS)
 def test_a_partial_plan_touches_only_what_was_selected_and_a_full_plan_after_it_does_the_rest(
     before: dict[str, str], after: dict[str, str], selection: PlanSelection
