@@ -28,7 +28,7 @@ demo: $(STAMP)
 playground: $(STAMP)
 	@PYTHONPATH=tests $(BIN)/python -m servers.playground $(if $(PORT),--port $(PORT))
 
-# The whole suite, on every core. A third of its tests wait for processes, locks and disks, so that each two cores get
+# The whole suite, on every core. Many of its tests wait for processes, locks and disks, so that each two cores get
 # three workers.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(max(2, (os.cpu_count() or 1) * 3 // 2))")
 test: $(STAMP)
