@@ -198,6 +198,7 @@ def test_what_was_left_is_told_with_the_reason_and_the_exit_code_says_so(applied
     (document,) = [event for event in answer.events if event["event"] == "document"]
     assert (document["outcome"], document["reason"]) == ("left", "changed")
     assert (answer.code, len(answer.events[-1]["failures"])) == (1, 1)
+    assert answer.events[-1]["serial"] == applied.workspace.status().header.serial
 
 
 @pytest.mark.parametrize("command", ["apply nowhere.json", "-c nowhere.yaml ingest", "apply"])

@@ -145,7 +145,8 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
         IndexUnavailableError: The index is gone; what was committed stays.
         StateError: The state cannot be written; what was committed stays.
     """
-    totals = Totals()
+    header = parts.state.header()
+    totals = Totals(serial=header.serial if header else 0)
     intents = {(i.source, i.document_id): i for i in parts.state.intents(before_run=run_id)}
     done = 0
     for number, batch in enumerate(_batches(plan.changes(), parts.batch_size), 1):
