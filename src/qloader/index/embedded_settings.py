@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qdrant_edge import EdgeConfig, UpdateOperation
 
 _HNSW: Mapping[str, Setting] = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "on_disk": False}
+_NO_QUANTIZATION: tuple[str, dict[str, Any]] = ("none", {})
 _THRESHOLD = 10_000
 """The engine's own, where nothing was said."""
 
@@ -33,7 +34,7 @@ def read_settings(stored: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[
         hnsw = stored.get("hnsw_config") or {}
         found["on_disk.vectors"] = bool(dense.get("on_disk"))
         found |= {f"hnsw.{key}": hnsw.get(key, default) for key, default in _HNSW.items()}
-        kind, values = next(iter((stored.get("quantization_config") or {}).items()), ("none", {}))
+        kind, values = next(iter((stored.get("quantization_config") or {}).items()), _NO_QUANTIZATION)
         found["quantization.type"] = kind
         found |= {f"quantization.{key}": values.get(key) for key in ("quantile", "compression")}
         found["quantization.always_ram"] = values.get("always_ram", False)

@@ -259,7 +259,8 @@ class ServerIndex:
             if owner is not None and owner.threshold is not None and "indexing_threshold" in changed:
                 # A bulk load puts it in force when it ends.
                 del arguments["optimizers_config"]
-                arguments["metadata"] = _to_metadata(replace(owner, threshold=settings["indexing_threshold"]))
+                threshold: Any = settings["indexing_threshold"]
+                arguments["metadata"] = _to_metadata(replace(owner, threshold=threshold))
             self._ask("written", "update_collection", **arguments)
         for name, kind in part({one.key: one.wanted for one in differing}, FIELD).items():
             if FIELD + name in found.settings:  # of another type

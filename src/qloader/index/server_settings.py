@@ -16,6 +16,7 @@ _PARAMS = {
     "write_consistency": "write_consistency_factor",
     "on_disk.payload": "on_disk_payload",
 }
+_NO_QUANTIZATION: tuple[str, dict[str, Any]] = ("none", {})
 _THRESHOLD = 10_000  # the server's own
 
 
@@ -53,7 +54,7 @@ def _or(said: int | None, default: int) -> int:
 def _read_quantization(quantization: Any) -> dict[str, Setting]:
     """The one kind that is used stands below its name."""
     facts = {} if quantization is None else quantization.model_dump(mode="json", exclude_none=True)
-    kind, values = next(iter(facts.items()), ("none", {}))
+    kind, values = next(iter(facts.items()), _NO_QUANTIZATION)
     return {
         "quantization.type": kind,
         "quantization.quantile": values.get("quantile"),
@@ -82,7 +83,7 @@ def change(settings: CollectionSettings, changed: frozenset[str]) -> dict[str, A
     """
     from qdrant_client import models
 
-    told = {key: settings[key] for key in changed}
+    told: dict[str, Any] = {key: settings[key] for key in changed}
     arguments: dict[str, Any] = {}
     if params := {name: told[key] for key, name in _PARAMS.items() if key in told}:
         arguments["collection_params"] = models.CollectionParamsDiff(**params)
