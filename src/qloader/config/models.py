@@ -104,9 +104,7 @@ class IndexConfig(Section):
         if "url" not in info.data or info.data["url"] is not None:
             return value
         if unknown := [f"`{key}`" for key in SERVER_ONLY if getattr(value, key) is not None]:
-            raise ValueError(
-                f"only a Qdrant server (index.url) has {' and '.join(unknown)}, the embedded engine has not"
-            )
+            raise ValueError(f"only a Qdrant server (index.url) has {' and '.join(unknown)}, no embedded index")
         if value.quantization.type == "none":
             raise ValueError("the embedded engine takes no quantization away: leave `quantization` out, or load anew")
         return value
