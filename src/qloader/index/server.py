@@ -250,6 +250,8 @@ class ServerIndex:
         return self._change(self._look_again(), settings)
 
     def _change(self, found: _Collection, settings: CollectionSettings) -> list[Difference]:
+        from qdrant_client import models
+
         from qloader.index.server_settings import change
 
         differing = [one for one in find_differences(found.settings, settings) if not one.is_fixed]
@@ -265,7 +267,8 @@ class ServerIndex:
         for name, kind in part({one.key: one.wanted for one in differing}, FIELD).items():
             if FIELD + name in found.settings:  # of another type
                 self._ask("written", "delete_payload_index", field_name=name, wait=True)
-            self._ask("written", "create_payload_index", field_name=name, field_schema=kind, wait=True)
+            schema = models.PayloadSchemaType(kind)
+            self._ask("written", "create_payload_index", field_name=name, field_schema=schema, wait=True)
         self._known = None
         return differing
 
