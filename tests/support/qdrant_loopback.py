@@ -113,6 +113,19 @@ class Kept:
             self.quantization = None if is_off else wanted.quantization_config
         self._merge(wanted.hnsw_config, wanted.optimizers_config)
 
+    def check_fields(self, condition: Any) -> None:
+        """Refuses a filter by a field without an index of the values' type."""
+        if isinstance(condition, models.Filter):
+            for one in (*(condition.must or ()), *(condition.should or ())):
+                self.check_fields(one)
+        elif isinstance(condition, models.FieldCondition):
+            value = getattr(condition.match, "value", None)
+            needed = "datetime" if condition.range else "integer" if isinstance(value, int) else "keyword"
+            if self.fields.get(condition.key) != needed:
+                raise ValueError(
+                    f'Index required but not found for "{condition.key}" of one of the following types: [{needed}]'
+                )
+
     def _merge(self, hnsw: models.HnswConfigDiff | None, optimizers: models.OptimizersConfigDiff | None) -> None:
         self.hnsw |= hnsw.model_dump(exclude_none=True) if hnsw else {}
         if optimizers is not None and optimizers.indexing_threshold is not None:
@@ -144,12 +157,14 @@ class StandIn:
         keeps_metadata: False makes it as forgetful as a server before 1.16.
         requests: What came in.
         kept: How its collections are kept, by name.
+        is_strict: Whether it refuses searches that narrow by a field without an index, as a strict mode does.
     """
 
     client: QdrantClient = field(default_factory=lambda: QdrantClient(":memory:"))
     keeps_metadata: bool = True
     requests: list[Request] = field(default_factory=list)
     kept: dict[str, Kept] = field(default_factory=dict)
+    is_strict: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def respond(self, request: Request) -> Answer:
@@ -226,6 +241,8 @@ class StandIn:
                 return models.ScrollResult(points=points, next_page_offset=following)
             case "POST", "points/query":
                 wanted = models.QueryRequest.model_validate_json(body)
+                if self.is_strict:
+                    self.kept[name].check_fields(wanted.filter)
                 return client.query_points(
                     name,
                     wanted.query,

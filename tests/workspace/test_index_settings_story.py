@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,18 @@ def test_refresh_and_a_refreshed_plan_say_where_settings_differ_and_change_nothi
         assert planned.plan.header.is_empty
     assert place.told == [sentence]
     assert "payload_indexes.metadata.team" not in settings_of(workspace)
+
+
+@on_a_server
+def test_a_server_in_strict_mode_answers_searches_by_fields_that_have_an_index(place: Place, server: StandIn) -> None:
+    server.is_strict = True
+    plan_and_apply(place.configure())
+    where: dict[str, Any] = {"metadata": {"team": "x"}, "since": datetime(2020, 1, 1, tzinfo=UTC)}
+    with pytest.raises(IndexUnavailableError, match="Index required"):
+        place.configure().search("one", **where)
+    workspace = place.configure("payload_indexes: {metadata.team: keyword, updated_at: datetime}")
+    plan_and_apply(workspace)
+    assert [hit.payload["document_id"] for hit in workspace.search("one", **where)] == ["one.md"]
 
 
 @on_a_server
