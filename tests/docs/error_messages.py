@@ -50,7 +50,17 @@ GIVES_A_MESSAGE = {
 _FEWEST_LETTERS = 6
 _MODELS = frozenset(
     f"config/{name}.py"
-    for name in ("models", "embedders", "policies", "remote", "sources", "fields", "units", "environment")
+    for name in (
+        "models",
+        "embedders",
+        "policies",
+        "remote",
+        "sources",
+        "fields",
+        "units",
+        "environment",
+        "index_settings",
+    )
 )
 
 

@@ -1,7 +1,8 @@
 """Servers on this machine's loopback: one that answers whatever it is told, and one that speaks Qdrant's REST.
 
 The second is no Qdrant: it hands requests to the local mode of qdrant-client. It is here for what the local
-mode alone cannot show: that requests survive the way through HTTP and JSON, and what comes of refusals.
+mode alone cannot show: that requests survive the way through HTTP and JSON, and what comes of refusals. What the local
+mode takes and forgets, how a collection is kept, is kept and told here, with a server's defaults.
 """
 
 from __future__ import annotations
@@ -71,6 +72,83 @@ def serving(respond: Callable[[Request], Answer]) -> Iterator[str]:
 
 
 @dataclass
+class Kept:
+    """How one collection is kept: what a server says where nobody said anything, and what it was told since."""
+
+    params: dict[str, Any]
+    on_disk: dict[str, bool | None]
+    hnsw: dict[str, Any]
+    indexing_threshold: int
+    quantization: Any
+    fields: dict[str, models.PayloadSchemaType] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, wanted: models.CreateCollection) -> Kept:
+        dense = wanted.vectors if isinstance(wanted.vectors, dict) else {}
+        kept = cls(
+            params={
+                "shard_number": wanted.shard_number or 1,
+                "replication_factor": wanted.replication_factor or 1,
+                "write_consistency_factor": wanted.write_consistency_factor or 1,
+                "on_disk_payload": wanted.on_disk_payload is not False,
+            },
+            on_disk={name: vector.on_disk for name, vector in dense.items()},
+            hnsw={"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "on_disk": False},
+            indexing_threshold=10_000,
+            quantization=wanted.quantization_config,
+        )
+        kept._merge(wanted.hnsw_config, wanted.optimizers_config)
+        return kept
+
+    def change(self, wanted: models.UpdateCollection) -> None:
+        for name, vector in (wanted.vectors or {}).items():
+            if name not in self.on_disk:
+                raise ValueError(f"Wrong input: Not existing vector name error: {name}")
+            if vector.on_disk is not None:
+                self.on_disk[name] = vector.on_disk
+        if wanted.params is not None:
+            self.params |= wanted.params.model_dump(exclude_none=True)
+        if wanted.quantization_config is not None:
+            is_off = wanted.quantization_config == models.Disabled.DISABLED
+            self.quantization = None if is_off else wanted.quantization_config
+        self._merge(wanted.hnsw_config, wanted.optimizers_config)
+
+    def check_fields(self, condition: Any) -> None:
+        """Refuses a filter by a field without an index of the values' type."""
+        if isinstance(condition, models.Filter):
+            for one in (*(condition.must or ()), *(condition.should or ())):
+                self.check_fields(one)
+        elif isinstance(condition, models.FieldCondition):
+            value = getattr(condition.match, "value", None)
+            needed = "datetime" if condition.range else "integer" if isinstance(value, int) else "keyword"
+            if self.fields.get(condition.key) != needed:
+                raise ValueError(
+                    f'Index required but not found for "{condition.key}" of one of the following types: [{needed}]'
+                )
+
+    def _merge(self, hnsw: models.HnswConfigDiff | None, optimizers: models.OptimizersConfigDiff | None) -> None:
+        self.hnsw |= hnsw.model_dump(exclude_none=True) if hnsw else {}
+        if optimizers is not None and optimizers.indexing_threshold is not None:
+            self.indexing_threshold = optimizers.indexing_threshold
+
+    def tell(self, info: models.CollectionInfo) -> models.CollectionInfo:
+        """The local mode's description, with what it forgets."""
+        told = info.model_copy(deep=True)
+        for name, value in self.params.items():
+            setattr(told.config.params, name, value)
+        if isinstance(told.config.params.vectors, dict):
+            for name, vector in told.config.params.vectors.items():
+                vector.on_disk = self.on_disk[name]
+        told.config.hnsw_config = models.HnswConfig(**self.hnsw)
+        told.config.optimizer_config.indexing_threshold = self.indexing_threshold
+        told.config.quantization_config = self.quantization
+        told.payload_schema = {
+            name: models.PayloadIndexInfo(data_type=kind, points=0) for name, kind in self.fields.items()
+        }
+        return told
+
+
+@dataclass
 class StandIn:
     """Qdrant's REST, as far as an index uses it.
 
@@ -78,11 +156,15 @@ class StandIn:
         client: The local mode behind it.
         keeps_metadata: False makes it as forgetful as a server before 1.16.
         requests: What came in.
+        kept: How its collections are kept, by name.
+        is_strict: Whether it refuses searches that narrow by a field without an index, as a strict mode does.
     """
 
     client: QdrantClient = field(default_factory=lambda: QdrantClient(":memory:"))
     keeps_metadata: bool = True
     requests: list[Request] = field(default_factory=list)
+    kept: dict[str, Kept] = field(default_factory=dict)
+    is_strict: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def respond(self, request: Request) -> Answer:
@@ -108,19 +190,31 @@ class StandIn:
         client = self.client
         match method, rest:
             case "GET", "":
-                return client.get_collection(name)
+                info = client.get_collection(name)
+                return self.kept[name].tell(info) if name in self.kept else info
             case "PUT", "":
                 wanted = models.CreateCollection.model_validate_json(body)
                 metadata = wanted.metadata if self.keeps_metadata else None
-                return client.create_collection(name, wanted.vectors, wanted.sparse_vectors, metadata=metadata)
+                client.create_collection(name, wanted.vectors, wanted.sparse_vectors, metadata=metadata)
+                self.kept[name] = Kept.of(wanted)
+                return True
             case "PATCH", "":
                 wanted = models.UpdateCollection.model_validate_json(body)
+                if name in self.kept:
+                    self.kept[name].change(wanted)
                 return client.update_collection(name, metadata=wanted.metadata if self.keeps_metadata else None)
             case "DELETE", "":
+                self.kept.pop(name, None)
                 return client.delete_collection(name)
             case "PUT", "index":
                 index = models.CreateFieldIndex.model_validate_json(body)
+                if name in self.kept:
+                    self.kept[name].fields[index.field_name] = models.PayloadSchemaType(index.field_schema)
                 return client.create_payload_index(name, index.field_name, index.field_schema)
+            case "DELETE", str() if rest.startswith("index/"):
+                if name in self.kept:
+                    self.kept[name].fields.pop(rest.removeprefix("index/"), None)
+                return client.delete_payload_index(name, rest.removeprefix("index/"))
             case "PUT", "points":
                 return client.upsert(name, models.PointsList.model_validate_json(body).points)
             case "POST", "points":
@@ -147,6 +241,8 @@ class StandIn:
                 return models.ScrollResult(points=points, next_page_offset=following)
             case "POST", "points/query":
                 wanted = models.QueryRequest.model_validate_json(body)
+                if self.is_strict:
+                    self.kept[name].check_fields(wanted.filter)
                 return client.query_points(
                     name,
                     wanted.query,

@@ -41,6 +41,7 @@ class ApplyResult:
         failures: Documents left as they were, and why.
         serial: The state's serial afterwards.
         dense: What the dense vectors took; None where the config asks for none, or nothing had to be embedded.
+        settings: What was changed of how the collection is kept, a sentence each.
     """
 
     created: int = 0
@@ -53,6 +54,7 @@ class ApplyResult:
     failures: tuple[FailureRecord, ...] = field(default=())
     serial: int = 0
     dense: DenseWork | None = None
+    settings: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:

@@ -343,6 +343,8 @@ def report_apply(result: ApplyResult, output: OutputFormat) -> int:
         say("Plan again to bring them up to date.")
     if result.dense is not None:
         say(describe_dense(result.dense))
+    for sentence in result.settings:
+        say(sentence)
     if result.already:
         say(f"{counted(result.already, 'change')} of this plan had been applied before.")
     say(

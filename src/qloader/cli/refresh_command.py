@@ -33,7 +33,8 @@ def refresh(
     if output_format is common.OutputFormat.json:
         by_kind = {kind: [point_text(point.point) for point in drift.of(kind)] for kind in KINDS}
         documents = sorted({f"{point.source}/{point.document_id}" for point in drift.points})
-        common.print_json({**by_kind, "checked": drift.checked, "uncompared": drift.uncompared, "documents": documents})
+        counts = {"checked": drift.checked, "uncompared": drift.uncompared}
+        common.print_json({**by_kind, **counts, "documents": documents, "settings": drift.settings})
     else:
         from qloader.render.tables import render_drift
 

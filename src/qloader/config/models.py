@@ -23,6 +23,7 @@ from pydantic import (
 
 from qloader.config.embedders import DenseConfig, EmbeddingCacheConfig
 from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none, none_is_empty
+from qloader.config.index_settings import SERVER_ONLY, IndexSettings
 from qloader.config.policies import PolicyConfig, PricesConfig
 from qloader.config.remote import RemoteOptions, check_options, check_url
 from qloader.config.sources import SourceConfig
@@ -70,6 +71,7 @@ class IndexConfig(Section):
         default=30.0,
         description="How long one request to the server may take; for gRPC in whole seconds, rounded up.",
     )
+    settings: IndexSettings = Field(default_factory=IndexSettings, description="See below.")
 
     @field_validator("url")
     @classmethod
@@ -94,6 +96,17 @@ class IndexConfig(Section):
             raise ValueError("`url` and `path` exclude each other: an index is on a server or in a folder")
         if isinstance(value, str) and value.startswith("~"):
             raise ValueError("`~` is not expanded here; write ${HOME}, or a path relative to the config")
+        return value
+
+    @field_validator("settings")
+    @classmethod
+    def _check_settings(cls, value: IndexSettings, info: ValidationInfo) -> IndexSettings:
+        if "url" not in info.data or info.data["url"] is not None:
+            return value
+        if unknown := [f"`{key}`" for key in SERVER_ONLY if getattr(value, key) is not None]:
+            raise ValueError(f"only a Qdrant server (index.url) has {' and '.join(unknown)}, no embedded index")
+        if value.quantization.type == "none":
+            raise ValueError("the embedded engine takes no quantization away: leave `quantization` out, or load anew")
         return value
 
     @property

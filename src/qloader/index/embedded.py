@@ -20,6 +20,14 @@ from typing import TYPE_CHECKING, Any
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.folders import make_private_folder
 from qloader.index.batches import by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.collection_settings import (
+    AS_THEY_ARE,
+    FIELD,
+    CollectionSettings,
+    Difference,
+    find_differences,
+    part,
+)
 from qloader.index.dense_size import odd_length, unlike
 from qloader.index.folder_lock import FolderLock, held
 from qloader.index.marker import SHARD, Marker, collection_folder, os_errors, read_marker, sync_folder, write_marker
@@ -60,6 +68,7 @@ _BYTES_A_CHARACTER = 8  # at most four in UTF-8, and everything is written to th
 _READ_AHEAD = 1 << 20
 _NEW = "shard.new"
 _DROPPED = "shard.dropped"
+_SPARSE = "sparse_vectors"
 
 
 class EmbeddedIndex:
@@ -107,7 +116,9 @@ class EmbeddedIndex:
         lineage, pipeline = (marker.lineage, marker.pipeline) if marker else (None, None)
         return CollectionInfo(lineage, pipeline, frozenset(stored), points, _dense_size(stored))
 
-    def create(self, *, lineage: str, pipeline: str, dense: int | None = None) -> None:
+    def create(
+        self, *, lineage: str, pipeline: str, dense: int | None = None, settings: CollectionSettings = AS_THEY_ARE
+    ) -> None:
         """Creates the collection, or completes a creation that was cut short.
 
         Raises:
@@ -126,11 +137,63 @@ class EmbeddedIndex:
             is_there = False
         if not is_there:
             self._guard()
-            self._build(dense)
+            self._build(dense, settings)
         self._check_vectors()
         if self._dense != dense:
             raise self._wrong_vectors(unlike(self._dense, dense))
+        self._change(settings)
         self.mark(lineage=lineage, pipeline=pipeline)
+
+    def settings(self) -> CollectionSettings:
+        """How the collection is kept, as the engine keeps it."""
+        self._opened()
+        return self._kept()
+
+    def _kept(self) -> CollectionSettings:
+        from qloader.index.embedded_settings import read_settings
+
+        with self._engine_errors("read"):
+            fields = self._load().info().payload_schema
+        return read_settings(self._stored(), fields)
+
+    def change_settings(self, settings: CollectionSettings) -> list[Difference]:
+        """Brings the collection in line with what is wanted of it; what is there is worked in by `optimize`."""
+        self._opened()
+        return self._change(settings)
+
+    def _change(self, settings: CollectionSettings) -> list[Difference]:
+        from qdrant_edge import EdgeShard
+
+        from qloader.index.embedded_settings import index_field, make_config
+
+        kept = self._kept()
+        differing = find_differences(kept, settings)
+        if differing:
+            self._guard()
+            self._check_space(0)
+        if any(not one.key.startswith(FIELD) for one in differing):
+            # The engine takes the vectors and the graph whole, and forgets what it is not told of them. Quantization
+            # that was not asked for is left out: so it stays.
+            whole = {key: value for key, value in kept.items() if key.startswith(("on_disk.vectors", "hnsw."))}
+            config = make_config(self._dense, {**whole, **settings})
+            self._close_shard()
+            with self._engine_errors("changed"):
+                self._shard = EdgeShard.load(str(self._folder / SHARD), config)
+            self._check_vectors()
+        for name, kind in part({one.key: one.wanted for one in differing}, FIELD).items():
+            with self._engine_errors("changed"):
+                self._load().update(index_field(name, kind))
+        if differing:
+            self.flush()
+        return differing
+
+    def postpone_indexing(self) -> None:
+        """Does nothing: the engine builds no graph before it is told to tidy up."""
+        self._check_open()
+
+    def resume_indexing(self) -> None:
+        """Does nothing: nothing was postponed."""
+        self._check_open()
 
     def mark(self, *, lineage: str, pipeline: str) -> None:
         """Records the lineage and the pipeline fingerprint."""
@@ -370,18 +433,11 @@ class EmbeddedIndex:
                 raise
         return self._shard
 
-    def _build(self, dense: int | None) -> None:
+    def _build(self, dense: int | None, settings: CollectionSettings) -> None:
         """Makes an empty shard under another name, so that `shard` is always a whole one."""
-        from qdrant_edge import (
-            Distance,
-            EdgeConfig,
-            EdgeShard,
-            EdgeSparseVectorParams,
-            EdgeVectorParams,
-            KeywordIndexParams,
-            Modifier,
-            UpdateOperation,
-        )
+        from qdrant_edge import EdgeShard
+
+        from qloader.index.embedded_settings import index_field, make_config
 
         with os_errors(f"the collection {self._folder} cannot be created"):
             if self._create_dirs:
@@ -394,15 +450,10 @@ class EmbeddedIndex:
             for leftover in (new, self._folder / _DROPPED):
                 _remove(leftover)
             self._check_space(0)
-            config = EdgeConfig(
-                vectors={} if dense is None else {DENSE_VECTOR: EdgeVectorParams(dense, Distance.Cosine)},
-                sparse_vectors={SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf)},
-            )
             with self._engine_errors("created"):
-                shard = EdgeShard.create(str(new), config)
-                # On disk once tidied up: in memory they would be built anew by each opening.
+                shard = EdgeShard.create(str(new), make_config(dense, settings))
                 for name in PAYLOAD_INDEXES:
-                    shard.update(UpdateOperation.create_field_index(name, KeywordIndexParams(on_disk=True)))
+                    shard.update(index_field(name, "keyword"))
                 shard.flush()
                 shard.close()
             new.rename(self._folder / SHARD)
@@ -427,15 +478,21 @@ class EmbeddedIndex:
                 remedy="Free some space; what was applied stays, and the same plan goes on from there.",
             )
 
-    def _stored_vectors(self) -> dict[str, Any]:
+    def _stored(self) -> dict[str, Any]:
+        """What the engine keeps in its own file."""
         file = self._folder / SHARD / "edge_config.json"
         with os_errors(f"the embedded index {self._folder} cannot be read"):
             text = file.read_text(encoding="utf-8")
         try:
             config = json.loads(text)
-            return {**(config.get("vectors") or {}), **(config.get("sparse_vectors") or {})}
+            # Whether they are mappings is seen here, once.
+            return {**config, "vectors": {**(config.get("vectors") or {})}, _SPARSE: {**(config.get(_SPARSE) or {})}}
         except (ValueError, TypeError, AttributeError) as error:
             raise IndexUnavailableError(f"{file} is damaged", remedy=_LOAD_ANEW) from error
+
+    def _stored_vectors(self) -> dict[str, Any]:
+        stored = self._stored()
+        return {**stored["vectors"], **stored[_SPARSE]}
 
     def _check_vectors(self) -> None:
         vectors = self._stored_vectors()

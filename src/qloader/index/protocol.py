@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from qloader.index.collection_settings import AS_THEY_ARE, CollectionSettings, Difference
+
 SPARSE_VECTOR = "bm25"
 DENSE_VECTOR = "dense"
 RRF_K = 2
@@ -142,6 +144,7 @@ class CollectionInfo:
         vectors: The names of its vectors, sparse and dense.
         points: All its points, foreign ones included.
         dense: How long its `dense` vectors are; None where it has none.
+        is_postponed: Whether its indexing is postponed: a bulk load is going on, or was cut short.
     """
 
     lineage: str | None
@@ -149,6 +152,7 @@ class CollectionInfo:
     vectors: frozenset[str]
     points: int
     dense: int | None = None
+    is_postponed: bool = False
 
 
 class Index(Protocol):
@@ -162,7 +166,9 @@ class Index(Protocol):
         """What is there, or None where the collection does not exist."""
         ...
 
-    def create(self, *, lineage: str, pipeline: str, dense: int | None = None) -> None:
+    def create(
+        self, *, lineage: str, pipeline: str, dense: int | None = None, settings: CollectionSettings = AS_THEY_ARE
+    ) -> None:
         """Creates the collection with its vectors and payload indexes and records whose it is.
 
         Completes a creation that was cut short.
@@ -171,10 +177,37 @@ class Index(Protocol):
             lineage: The lineage of the state that owns it.
             pipeline: The fingerprint of what fills it.
             dense: How long its `dense` vectors are, which are compared by their angle; None where it has only `bm25`.
+            settings: How it is kept; what is left out is as the engine has it by itself.
 
         Raises:
             ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors.
         """
+        ...
+
+    def settings(self) -> CollectionSettings:
+        """How the collection is kept, as it says itself; what it has no use for is left out."""
+        ...
+
+    def change_settings(self, settings: CollectionSettings) -> list[Difference]:
+        """Brings a collection in line with what is wanted of it, but for what never changes.
+
+        Args:
+            settings: All that is wanted; what is left out stays as it is.
+
+        Returns:
+            What was changed.
+        """
+        ...
+
+    def postpone_indexing(self) -> None:
+        """Has the engine build no graph of dense vectors until `resume_indexing`, and remembers that it is to be built.
+
+        What is remembered is in the collection, so that it survives this process.
+        """
+        ...
+
+    def resume_indexing(self) -> None:
+        """Undoes `postpone_indexing`, whoever called it; does nothing where nobody did."""
         ...
 
     def mark(self, *, lineage: str, pipeline: str) -> None:

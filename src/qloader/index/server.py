@@ -8,7 +8,8 @@ An older server drops metadata without a word. `create` therefore reads back wha
 a server; a collection that exists without our metadata is nobody's, and every call refuses it.
 
 `complete` is false until the payload indexes are made, and such a collection is described as none, so that
-whoever was cut short creates it again. Every write waits until the server has applied it and has it in its
+whoever was cut short creates it again. During a bulk load `indexing_threshold` stands there too: what the collection's
+own is, and is to be again. Every write waits until the server has applied it and has it in its
 log, so that `flush` has nothing to do; whether that log survives a power cut is the server's affair.
 
 A request that failed in passing is sent again (`retrying.py`), and one that the server finds too large in two
@@ -22,12 +23,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index.address import check_key, check_name, check_url
 from qloader.index.batches import RequestTooLargeError, by_count, by_weight, weigh_payload, weigh_point
+from qloader.index.collection_settings import (
+    AS_THEY_ARE,
+    FIELD,
+    POSTPONED,
+    CollectionSettings,
+    Difference,
+    Setting,
+    find_differences,
+    part,
+)
 from qloader.index.dense_size import odd_length, unlike
 from qloader.index.marker import FORMAT
 from qloader.index.protocol import (
@@ -59,6 +70,8 @@ if TYPE_CHECKING:
 
 METADATA = "qloader"
 """The key of a collection's metadata that is ours; other keys are left alone."""
+
+_THRESHOLD = "indexing_threshold"
 
 T = TypeVar("T")
 
@@ -120,21 +133,31 @@ def connect(
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """What our metadata in a collection says."""
+    """What our metadata in a collection says; a `threshold` is what a bulk load has to put back."""
 
     lineage: str
     pipeline: str
     is_complete: bool
+    threshold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Collection:
-    """A collection as the server describes it; `has_idf` is about the `bm25` vector, `dense` is that one's length."""
+    """A collection as the server describes it.
+
+    Attributes:
+        owner: What our metadata says; None where there is none.
+        vectors: The names of its vectors.
+        has_idf: Whether its `bm25` has the IDF modifier.
+        dense: How long its `dense` vectors are; None where it has none.
+        settings: How it is kept, as if no bulk load were going on.
+    """
 
     owner: _Owner | None
     vectors: frozenset[str]
     has_idf: bool
     dense: int | None
+    settings: dict[str, Setting]
 
 
 class ServerIndex:
@@ -179,9 +202,12 @@ class ServerIndex:
         # The count that comes with the description is an estimate.
         points = int(self._ask("read", "count", exact=True).count)
         lineage, pipeline = (found.owner.lineage, found.owner.pipeline) if found.owner else (None, None)
-        return CollectionInfo(lineage, pipeline, found.vectors, points, found.dense)
+        is_postponed = found.owner is not None and found.owner.threshold is not None
+        return CollectionInfo(lineage, pipeline, found.vectors, points, found.dense, is_postponed)
 
-    def create(self, *, lineage: str, pipeline: str, dense: int | None = None) -> None:
+    def create(
+        self, *, lineage: str, pipeline: str, dense: int | None = None, settings: CollectionSettings = AS_THEY_ARE
+    ) -> None:
         """Creates the collection, or completes a creation that was cut short.
 
         Raises:
@@ -191,10 +217,13 @@ class ServerIndex:
         from qdrant_client import models
 
         found = self._look()
-        if found is not None and found.dense != dense and self._is_abandoned(found):
-            self._ask("deleted", "delete_collection")  # cut short before the config asked for other vectors
+        is_other = found is not None and (
+            found.dense != dense or any(one.is_fixed for one in find_differences(found.settings, settings))
+        )
+        if found is not None and is_other and self._is_abandoned(found):
+            self._ask("deleted", "delete_collection")  # cut short before the config asked for other vectors or shards
             found = None
-        found = found or self._make_collection(_Owner(lineage, pipeline, is_complete=False), dense)
+        found = found or self._make_collection(_Owner(lineage, pipeline, is_complete=False), dense, settings)
         owner = found.owner.lineage if found.owner else None
         if owner != lineage and not self._is_abandoned(found):
             raise ForeignIndexError(
@@ -209,7 +238,69 @@ class ServerIndex:
             # The server does nothing where the index is there already.
             schema = models.PayloadSchemaType.KEYWORD
             self._ask("created", "create_payload_index", field_name=name, field_schema=schema, wait=True)
+        self._change(found, settings)
         self.mark(lineage=lineage, pipeline=pipeline)
+
+    def settings(self) -> CollectionSettings:
+        """How the collection is kept, as the server says; during a bulk load, as it will be afterwards."""
+        return self._look_again().settings
+
+    def change_settings(self, settings: CollectionSettings) -> list[Difference]:
+        """Brings the collection in line with what is wanted of it, but for what never changes."""
+        return self._change(self._look_again(), settings)
+
+    def _change(self, found: _Collection, settings: CollectionSettings) -> list[Difference]:
+        from qdrant_client import models
+
+        from qloader.index.server_settings import change
+
+        differing = [one for one in find_differences(found.settings, settings) if not one.is_fixed]
+        changed = frozenset(one.key for one in differing)
+        if arguments := change(settings, changed):
+            owner = found.owner
+            if owner is not None and owner.threshold is not None and "indexing_threshold" in changed:
+                # A bulk load puts it in force when it ends.
+                del arguments["optimizers_config"]
+                threshold: Any = settings["indexing_threshold"]
+                arguments["metadata"] = _to_metadata(replace(owner, threshold=threshold))
+            self._ask("written", "update_collection", **arguments)
+        for name, kind in part({one.key: one.wanted for one in differing}, FIELD).items():
+            if FIELD + name in found.settings:  # of another type
+                self._ask("written", "delete_payload_index", field_name=name, wait=True)
+            schema = models.PayloadSchemaType(kind)
+            self._ask("written", "create_payload_index", field_name=name, field_schema=schema, wait=True)
+        self._known = None
+        return differing
+
+    def postpone_indexing(self) -> None:
+        """Raises the collection's `indexing_threshold`, and remembers the present one in its metadata.
+
+        Both in one request: neither is ever there without the other.
+        """
+        found = self._look_again()
+        assert found.owner is not None
+        if found.owner.threshold is None:
+            threshold: Any = found.settings["indexing_threshold"]
+            self._set_threshold(POSTPONED, replace(found.owner, threshold=threshold))
+
+    def resume_indexing(self) -> None:
+        """Puts back what `postpone_indexing` remembered, in this process or another."""
+        found = self._look_again()
+        assert found.owner is not None
+        if found.owner.threshold is not None:
+            self._set_threshold(found.owner.threshold, replace(found.owner, threshold=None))
+
+    def _set_threshold(self, threshold: int, owner: _Owner) -> None:
+        from qdrant_client import models
+
+        optimizers = models.OptimizersConfigDiff(indexing_threshold=threshold)
+        self._ask("written", "update_collection", optimizers_config=optimizers, metadata=_to_metadata(owner))
+        self._known = None
+
+    def _look_again(self) -> _Collection:
+        """The collection as it is now, which must be ours to the end."""
+        self._known = None
+        return self._opened()
 
     def _is_abandoned(self, found: _Collection) -> bool:
         """Whether somebody began to make the collection and never came to write a point: it is nobody's then."""
@@ -222,7 +313,8 @@ class ServerIndex:
         found = self._look()
         if found is None:
             raise self._gone()
-        owner = _Owner(lineage, pipeline, is_complete=True)
+        threshold = found.owner.threshold if found.owner else None
+        owner = _Owner(lineage, pipeline, is_complete=True, threshold=threshold)
         # Changing metadata takes a key that may manage collections. A run that changes none needs no such key.
         if found.owner != owner:
             self._ask("written", "update_collection", metadata=_to_metadata(owner))
@@ -471,16 +563,24 @@ class ServerIndex:
         """The collection as it is now, whoever made it."""
         if not self._ask("read", "collection_exists"):
             return None
-        config = self._ask("read", "get_collection").config
+        from qloader.index.server_settings import read_settings
+
+        info = self._ask("read", "get_collection")
+        config = info.config
         dense, sparse = config.params.vectors, config.params.sparse_vectors or {}
         # A collection may have one vector without a name, and is then described by its parameters alone.
         names = set(dense) if isinstance(dense, Mapping) else {""} if dense else set()
         modifier = getattr(sparse.get(SPARSE_VECTOR), "modifier", None)
+        owner = self._owner_in(config.metadata or {})
+        settings = read_settings(info)
+        if owner is not None and owner.threshold is not None:
+            settings["indexing_threshold"] = owner.threshold
         return _Collection(
-            owner=self._owner_in(config.metadata or {}),
+            owner=owner,
             vectors=frozenset(names | set(sparse)),
             has_idf=modifier is not None and modifier.value == "idf",
             dense=int(dense[DENSE_VECTOR].size) if isinstance(dense, Mapping) and DENSE_VECTOR in dense else None,
+            settings=settings,
         )
 
     def _owner_in(self, metadata: Mapping[str, Any]) -> _Owner | None:
@@ -490,7 +590,9 @@ class ServerIndex:
         try:
             found = facts["format"]
             if found == FORMAT:
-                return _Owner(str(facts["lineage"]), str(facts["pipeline"]), facts["complete"] is True)
+                threshold = facts.get(_THRESHOLD)
+                threshold = threshold if isinstance(threshold, int) else None
+                return _Owner(str(facts["lineage"]), str(facts["pipeline"]), facts["complete"] is True, threshold)
         except (KeyError, TypeError) as error:
             raise ForeignIndexError(
                 f"the metadata of the collection {self._collection} on the Qdrant server {self._server} "
@@ -503,10 +605,16 @@ class ServerIndex:
             remedy="Use the qloader that wrote it, or a newer one.",
         )
 
-    def _make_collection(self, owner: _Owner, dense: int | None) -> _Collection:
+    def _make_collection(self, owner: _Owner, dense: int | None, settings: CollectionSettings) -> _Collection:
         from qdrant_client import models
 
-        size = {} if dense is None else {DENSE_VECTOR: models.VectorParams(size=dense, distance=models.Distance.COSINE)}
+        from qloader.index.server_settings import creation
+
+        on_disk: Any = settings.get("on_disk.vectors")
+        cosine = models.Distance.COSINE
+        size = (
+            {} if dense is None else {DENSE_VECTOR: models.VectorParams(size=dense, distance=cosine, on_disk=on_disk)}
+        )
         try:
             self._ask(
                 "created",
@@ -514,6 +622,7 @@ class ServerIndex:
                 vectors_config=size,
                 sparse_vectors_config={SPARSE_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata=_to_metadata(owner),
+                **creation(settings, has_dense=dense is not None),
             )
         except IndexUnavailableError as error:
             # The one request that is refused when it is sent again after its answer was lost.
@@ -572,7 +681,7 @@ class ServerIndex:
 
 def _to_metadata(owner: _Owner) -> dict[str, Any]:
     facts = {"format": FORMAT, "lineage": owner.lineage, "pipeline": owner.pipeline, "complete": owner.is_complete}
-    return {METADATA: facts}
+    return {METADATA: facts if owner.threshold is None else {**facts, _THRESHOLD: owner.threshold}}
 
 
 def _owned_by(lineage: str, document: tuple[str, str] | None = None) -> Filter:

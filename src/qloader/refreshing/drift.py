@@ -67,11 +67,13 @@ class Drift:
         points: The ones that are not as they should be.
         uncompared: Points whose dense vector should have been compared and was not, since the embedding cache does not
             have it: only the provider could say.
+        settings: Where the collection is not kept as the config says, a sentence each. No point drifted by that.
     """
 
     checked: int
     points: tuple[DriftedPoint, ...]
     uncompared: int = 0
+    settings: tuple[str, ...] = ()
 
     def of(self, kind: Kind) -> list[DriftedPoint]:
         """Those of one kind."""

@@ -55,6 +55,7 @@ def result_as_dict(result: ApplyResult) -> dict[str, Any]:
         "chunks_embedded": result.embedded,
         "serial": result.serial,
         **({} if result.dense is None else {"dense": asdict(result.dense)}),
+        **({"settings": list(result.settings)} if result.settings else {}),
         "failures": [
             {"address": f"{f.source}/{f.document_id}", "reason": f.reason, "detail": f.detail} for f in result.failures
         ],

@@ -172,6 +172,8 @@ def render_drift(drift: Drift, console: Console) -> None:
         _print(
             Text(f"{what} not compared: the embedding cache does not have them, and asking costs.", "yellow"), console
         )
+    for sentence in drift.settings:
+        _print(Text(sentence, "yellow"), console)
     if not drift.points:
         console.print(Text(f"No drift. {drift.checked:,} points are as the state says."), soft_wrap=True)
         return

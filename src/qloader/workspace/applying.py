@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from qloader.applying.result import ApplyResult, DenseWork
 from qloader.applying.work import PointLabels
 from qloader.counting import counted
 from qloader.errors import EmbeddingError, InterruptedRunError, QloaderError, SourceError, StalePlanError, StateError
+from qloader.index.collection_settings import check_fixed, find_differences
 from qloader.index.protocol import CollectionInfo, Index
 from qloader.planning.estimates import estimate_plan
 from qloader.planning.guards import SourceTally, check_guards, find_refusal
@@ -91,20 +92,59 @@ def _apply(
         documents = {name: record.documents for name, record in records.items()}
         info = index.describe()
         check_index(info, known, documents=sum(documents.values()), collection=settings.collection)
+        _check_settings(settings, index, info)
         is_resumed = resumable is not None
         if resumable is not None and resumable.status == "complete":
             _tell_begin(listener, header, is_resumed=True)
-            return ApplyResult(already=header.summary.changes, serial=resumable.last_serial)
+            changed = _bring_in_line(settings, index, info)
+            return ApplyResult(already=header.summary.changes, serial=resumable.last_serial, settings=changed)
         if not is_resumed:
             _check_guards(settings, plan, records)
         if header.is_empty:
             _tell_begin(listener, header, is_resumed=is_resumed)
-            return _record_unchanged(settings, state, known, header)
+            changed = _bring_in_line(settings, index, info)
+            return replace(_record_unchanged(settings, state, known, header), settings=changed)
         with settings.embedders() as embedders:
             making = _find_making(settings, header, info, embedders)
             _tell_begin(listener, header, is_resumed=is_resumed)
             run = _Run(settings, plan, state, index, embedders, is_resumed=is_resumed, at_present=at_present)
-            return run.carry_out(progress, should_stop, listener, making)
+            changed = () if making else _bring_in_line(settings, index, info, is_bulk=run.is_bulk)
+            return replace(run.carry_out(progress, should_stop, listener, making), settings=changed)
+
+
+def _check_settings(settings: Settings, index: Index, info: CollectionInfo | None) -> None:
+    """Refuses settings that the collection that is there can never have, before anything is written.
+
+    Raises:
+        ConfigError: The config says another number of shards.
+    """
+    wanted = settings.config.index.settings
+    if info is not None and wanted.shards is not None:
+        check_fixed(find_differences(index.settings(), wanted.given), collection=settings.collection)
+
+
+def _bring_in_line(
+    settings: Settings, index: Index, info: CollectionInfo | None, *, is_bulk: bool = False
+) -> tuple[str, ...]:
+    """Has a collection that is there kept as the config says; asks nothing where the config says nothing.
+
+    Args:
+        settings: The config and what follows from it.
+        index: The index.
+        info: What the collection says of itself; None where there is none.
+        is_bulk: Whether a bulk load follows, which would postpone again what is resumed here.
+
+    Returns:
+        What was changed, a sentence each.
+    """
+    if info is None:
+        return ()
+    wanted = settings.config.index.settings.given
+    changed = [one.as_change for one in index.change_settings(wanted)] if wanted else []
+    if info.is_postponed and not is_bulk:
+        index.resume_indexing()
+        changed.append("Resumed the indexing that a bulk load had postponed, which was cut short.")
+    return tuple(changed)
 
 
 def _tell_begin(listener: Listener, header: PlanHeader, *, is_resumed: bool) -> None:
@@ -190,8 +230,9 @@ class _Run:
             if making is not None:
                 if making.is_anew:
                     self._index.drop()
-                self._index.create(lineage=known.lineage, pipeline=known.pipeline, dense=making.dense)
-            with progress.phase("apply", header.summary.changes) as phase:
+                wanted = self._settings.config.index.settings.given
+                self._index.create(lineage=known.lineage, pipeline=known.pipeline, dense=making.dense, settings=wanted)
+            with self._postponed_indexing(), progress.phase("apply", header.summary.changes) as phase:
 
                 def told(event: Event) -> None:
                     listener(event)
@@ -214,6 +255,27 @@ class _Run:
                 remedy="Run the same `qloader apply` again to go on from there, or plan anew.",
             )
         return replace(totals.result(), dense=_dense_work(self._embedders))
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether so much is embedded that the graph of dense vectors is better built once, at the end."""
+        bulk = self._settings.config.index.settings.bulk_chunks
+        return bulk is not None and self._plan.header.summary.chunks_embed >= bulk
+
+    @contextlib.contextmanager
+    def _postponed_indexing(self) -> Iterator[None]:
+        """Postpones indexing in a bulk load; it is resumed however that ends, and after a crash by the next apply."""
+        if not self.is_bulk:
+            yield
+            return
+        self._index.postpone_indexing()
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(QloaderError):
+                self._index.resume_indexing()
+            raise
+        self._index.resume_indexing()
 
     def _say_what_is_done(self, error: SourceError | EmbeddingError) -> None:
         """A source or a provider knows nothing of the batches before the one that it failed in."""

@@ -307,9 +307,11 @@ def _with_drift(settings: Settings, known: Known, progress: Progress) -> Known:
     if state is None or known.header is None:
         return known
     with state:
-        drift = look_for_drift(settings, state, progress=progress).intents()
+        drift = look_for_drift(settings, state, progress=progress)
+    for sentence in drift.settings:
+        settings.tell(sentence)
     interrupted = {(i.source, i.document_id): i for i in known.intents if i.reason != "drift"}
-    found = {(i.source, i.document_id): i for i in drift} | interrupted
+    found = {(i.source, i.document_id): i for i in drift.intents()} | interrupted
     return replace(known, intents=tuple(found[key] for key in sorted(found)))
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from qloader.applying.preconditions import check_index
 from qloader.errors import StateError
+from qloader.index.collection_settings import find_differences
+from qloader.index.protocol import CollectionInfo, Index
 from qloader.refreshing.drift import Drift, find_drift
 from qloader.render.progress import NoProgress, Progress
 from qloader.state.store import StateStore
@@ -61,7 +64,20 @@ def look_for_drift(
             (progress or NoProgress()).phase("refresh", points) as phase,
             settings.embedders() if deep else contextlib.nullcontext() as embedders,
         ):
-            return find_drift(index, state, lineage=header.lineage, embedders=embedders, advance=phase.advance)
+            drift = find_drift(index, state, lineage=header.lineage, embedders=embedders, advance=phase.advance)
+        return replace(drift, settings=_settings_drift(settings, index, info))
+
+
+def _settings_drift(settings: Settings, index: Index, info: CollectionInfo) -> tuple[str, ...]:
+    """Where the collection is not kept as the config says, a sentence each."""
+    wanted = settings.config.index.settings.given
+    differing = find_differences(index.settings(), wanted) if wanted else []
+    postponed = (
+        ["The indexing is postponed by a bulk load that was cut short: the next apply resumes it."]
+        if info.is_postponed
+        else []
+    )
+    return (*(one.as_drift for one in differing), *postponed)
 
 
 def _nothing_applied() -> StateError:

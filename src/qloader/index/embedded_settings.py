@@ -1,0 +1,107 @@
+"""A collection's settings between qloader's flat mapping and the embedded engine's own. Imports the engine late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qloader.index.collection_settings import FIELD, CollectionSettings, Setting, part
+from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR
+
+if TYPE_CHECKING:
+    from qdrant_edge import EdgeConfig, UpdateOperation
+
+_HNSW: Mapping[str, Setting] = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "on_disk": False}
+_NO_QUANTIZATION: tuple[str, dict[str, Any]] = ("none", {})
+_THRESHOLD = 10_000
+"""The engine's own, where nothing was said."""
+
+
+def read_settings(stored: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Setting]:
+    """What the engine keeps of a collection, by the keys of `index.settings`.
+
+    Args:
+        stored: Its `edge_config.json`.
+        fields: Its payload indexes (`PayloadIndexInfo`), by field.
+    """
+    threshold = (stored.get("optimizers") or {}).get("indexing_threshold")
+    found: dict[str, Setting] = {
+        "on_disk.payload": _payload_on_disk(stored),
+        "indexing_threshold": _THRESHOLD if threshold is None else threshold,
+    }
+    dense = (stored.get("vectors") or {}).get(DENSE_VECTOR)
+    if dense is not None:
+        hnsw = stored.get("hnsw_config") or {}
+        found["on_disk.vectors"] = bool(dense.get("on_disk"))
+        found |= {f"hnsw.{key}": hnsw.get(key, default) for key, default in _HNSW.items()}
+        kind, values = next(iter((stored.get("quantization_config") or {}).items()), _NO_QUANTIZATION)
+        found["quantization.type"] = kind
+        found |= {f"quantization.{key}": values.get(key) for key in ("quantile", "compression")}
+        found["quantization.always_ram"] = values.get("always_ram", False)
+    for name, index in fields.items():
+        found[FIELD + name] = str(index.data_type).rpartition(".")[2].lower()
+    return found
+
+
+def _payload_on_disk(stored: Mapping[str, Any]) -> bool:
+    """By the newer of two keys first; the engine's own choice is the disk."""
+    if memory := stored.get("payload_memory"):
+        return bool(memory == "cold")
+    return stored.get("on_disk_payload") is not False
+
+
+def make_config(dense: int | None, settings: CollectionSettings) -> EdgeConfig:
+    """What the engine is told of a collection; what is left out stays as it is, but for the vectors.
+
+    Args:
+        dense: How long its dense vectors are; None where it has none.
+        settings: What it has to be, the vectors and the graph whole.
+    """
+    from qdrant_edge import (
+        Distance,
+        EdgeConfig,
+        EdgeOptimizersConfig,
+        EdgeSparseVectorParams,
+        EdgeVectorParams,
+        HnswIndexConfig,
+        Modifier,
+    )
+
+    on_disk: Any = settings.get("on_disk.vectors")
+    hnsw: dict[str, Any] = part(settings, "hnsw.")
+    quantization = part(settings, "quantization.")
+    threshold: Any = settings.get("indexing_threshold")
+    payload: Any = settings.get("on_disk.payload")
+    return EdgeConfig(
+        vectors={} if dense is None else {DENSE_VECTOR: EdgeVectorParams(dense, Distance.Cosine, on_disk=on_disk)},
+        sparse_vectors={SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        on_disk_payload=payload,
+        hnsw_config=HnswIndexConfig(**{**_HNSW, **hnsw}) if hnsw else None,
+        quantization_config=_quantization(**quantization) if quantization else None,
+        optimizers=None if threshold is None else EdgeOptimizersConfig(indexing_threshold=threshold),
+    )
+
+
+def _quantization(type: str, **values: Any) -> Any:
+    from qdrant_edge import (
+        BinaryQuantizationConfig,
+        CompressionRatio,
+        ProductQuantizationConfig,
+        ScalarQuantizationConfig,
+        ScalarType,
+    )
+
+    if type == "scalar":
+        return ScalarQuantizationConfig(ScalarType.Int8, **values)
+    if type == "product":
+        return ProductQuantizationConfig(getattr(CompressionRatio, values.pop("compression").upper()), **values)
+    return BinaryQuantizationConfig(**values)
+
+
+def index_field(name: str, kind: Any) -> UpdateOperation:
+    """The operation that makes the index of one field of payloads."""
+    import qdrant_edge
+
+    parameters = getattr(qdrant_edge, f"{kind.title()}IndexParams")
+    # On disk once tidied up: in memory they would be built anew by each opening.
+    return qdrant_edge.UpdateOperation.create_field_index(name, parameters(on_disk=True))
