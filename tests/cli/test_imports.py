@@ -31,6 +31,7 @@ HEAVY = {
     "asyncio",
     "multiprocessing",
     "obstore",
+    "qloader.config.embedders",
 }
 
 

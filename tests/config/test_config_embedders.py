@@ -5,11 +5,12 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from qloader.config.embedders import EMBEDDER_TYPES, DenseConfig, DenseSection, EmbeddingCacheConfig, embedder_model
+from qloader.config.embedders import EMBEDDER_TYPES, DenseConfig, DenseSection, embedder_model
 from qloader.config.extensions import EMBEDDERS, embedder_names, find_embedder
 from qloader.config.fields import Section
 from qloader.config.load import load_config
 from qloader.config.locations import embedding_cache_path
+from qloader.config.models import EmbeddingCacheConfig
 from qloader.embedding.settings import dense_settings
 from qloader.errors import ConfigError
 from support.packages import install

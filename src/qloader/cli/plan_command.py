@@ -45,8 +45,6 @@ def plan(
     config: common.ConfigOption = None,
 ) -> int:
     """Compare the sources with the index and write down what would change. Changes nothing."""
-    from qloader.workspace.saving import save_plan
-
     with commenting(context, config, is_wanted=comment) as post:
         workspace = common.open_workspace(context, config)
         request = common.request_of(
@@ -64,6 +62,8 @@ def plan(
             if output is not None and result.refusal is None:
                 result.plan.copy_to(output)
             if save is not None and result.refusal is None:
+                from qloader.workspace.saving import save_plan
+
                 saved = save_plan(result.plan, save)
                 common.say(f"Saved {saved}" if saved else "Nothing was saved: there are no changes.")
             # Not from `output`: what is written to a pipe cannot be read again.

@@ -1,4 +1,4 @@
-"""What `embedding.dense` and `embedding.cache` may say: one model a provider, and what all of them have in common.
+"""What `embedding.dense` may say: one model a provider, and what all of them have in common.
 
 A provider of another package brings its own, a subclass of `DenseSection`.
 """
@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from qloader.config.extensions import find_embedder
-from qloader.config.fields import Secret, Section, Text, check_text, empty_is_none, none_is_empty
-from qloader.config.units import Delay, Duration, Size
+from qloader.config.fields import Secret, Section, Text, check_text, none_is_empty
+from qloader.config.units import Delay, Duration
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -282,20 +282,6 @@ EMBEDDER_TYPES: dict[str, type[DenseSection]] = {
     "fastembed": FastembedConfig,
     "sentence-transformers": SentenceTransformersConfig,
 }
-
-
-class EmbeddingCacheConfig(Section):
-    """Where vectors are kept, so that no text is paid for twice. One cache serves all configs of a user."""
-
-    path: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
-        default=None, description="Its file, relative to the config. Without it, one in the user's cache folder."
-    )
-    max_size: Size = Field(
-        default=2_000_000_000, description="How large it may become; what was not used for longest goes first."
-    )
-    precision: Literal["float16", "float32"] = Field(
-        default="float16", description="How exactly a number is kept; `float16` takes half the space."
-    )
 
 
 def embedder_model(provider: str) -> type[DenseSection] | None:

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PrivateAttr,
+    TypeAdapter,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
-from qloader.config.embedders import DenseConfig, EmbeddingCacheConfig
 from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none, none_is_empty
 from qloader.config.index_settings import SERVER_ONLY, IndexSettings
 from qloader.config.policies import PolicyConfig, PricesConfig
 from qloader.config.remote import RemoteOptions, check_options, check_url
 from qloader.config.sources import SourceConfig
-from qloader.config.units import Delay, Duration, Permissions, Retention, Since
+from qloader.config.units import Delay, Duration, Permissions, Retention, Since, Size
 
 DEFAULT_FILE = "qloader.yaml"
 DEFAULT_INDEX_PATH = ".qloader/index"
@@ -199,6 +203,48 @@ class ChunkingConfig(Section):
         return value
 
 
+class EmbeddingCacheConfig(Section):
+    """Where vectors are kept, so that no text is paid for twice. One cache serves all configs of a user."""
+
+    path: Annotated[Text | None, BeforeValidator(empty_is_none)] = Field(
+        default=None, description="Its file, relative to the config. Without it, one in the user's cache folder."
+    )
+    max_size: Size = Field(
+        default=2_000_000_000, description="How large it may become; what was not used for longest goes first."
+    )
+    precision: Literal["float16", "float32"] = Field(
+        default="float16", description="How exactly a number is kept; `float16` takes half the space."
+    )
+
+
+class _AnyProvider:
+    """Leaves a section to `config/embedders.py`: its models take 15 ms to make, and are made where a config has one."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls._read)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(cls._adapter().core_schema)
+
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        return cls._adapter().validate_python(value)
+
+    @staticmethod
+    def _adapter() -> TypeAdapter[Any]:
+        from qloader.config.embedders import DenseConfig
+
+        return TypeAdapter(DenseConfig)
+
+
+if TYPE_CHECKING:
+    from qloader.config.embedders import DenseSection as _Dense
+else:
+    _Dense = Annotated[Any, _AnyProvider]
+
+
 class EmbeddingConfig(Section):
     """How chunks become vectors. A change makes another pipeline: all chunks are embedded anew."""
 
@@ -215,7 +261,7 @@ class EmbeddingConfig(Section):
         default=0.75, ge=0, le=1, description="BM25: how much long texts are marked down; 0 is not at all."
     )
     avg_len: float = Field(default=256.0, gt=0, le=1e9, description="BM25: the length of an average chunk, in words.")
-    dense: DenseConfig | None = Field(
+    dense: _Dense | None = Field(
         default=None, description="The dense vector beside it, by a model; without it there is none. See below."
     )
     cache: EmbeddingCacheConfig = Field(default_factory=EmbeddingCacheConfig, description="See below.")

@@ -162,7 +162,14 @@ def _words(annotation: Any) -> str:
         return "list of texts"
     if origin is dict or _is_section(annotation):
         return "mapping"
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false", SecretStr: "secret"}
+    names = {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "true or false",
+        SecretStr: "secret",
+        Any: "mapping",
+    }
     return names[annotation]
 
 
