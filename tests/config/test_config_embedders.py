@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from qloader.config.embedders import EMBEDDER_TYPES, DenseConfig, DenseSection, embedder_model
-from qloader.config.extensions import EMBEDDERS, embedder_names, find_embedder
+from qloader.config.extensions import EMBEDDERS, find_embedder, names_in
 from qloader.config.fields import Section
 from qloader.config.load import load_config
 from qloader.config.locations import embedding_cache_path
@@ -193,7 +193,7 @@ def test_a_provider_of_another_package_is_opened_like_any_other(packages):
     from support.embedders import embedder_of
 
     install(packages, "qloader-words", {"words_embedder": MODULE}, {EMBEDDERS: {"words": "words_embedder:EMBEDDER"}})
-    assert embedder_names() == ["words"]
+    assert names_in(EMBEDDERS) == ["words"]
     section = section_of(provider="words", model="m", dialect="broad", password="hunter2")
     assert isinstance(section, DenseSection)
     assert embedder_of(section).embed(["one", "two"]).shape == (2, 32)

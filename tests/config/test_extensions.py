@@ -8,7 +8,7 @@ import pytest
 
 from qloader import Workspace
 from qloader.cli.app import run
-from qloader.config.extensions import GROUP, find_extension
+from qloader.config.extensions import SOURCES, find_extension
 from qloader.config.load import load_config
 from qloader.errors import ConfigError
 from support.packages import install
@@ -88,7 +88,7 @@ def packages(tmp_path, monkeypatch):
 
 @pytest.fixture
 def numbers(packages):
-    install(packages, "qloader-numbers", {"numbers_source": MODULE}, {GROUP: {"numbers": "numbers_source:SOURCE"}})
+    install(packages, "qloader-numbers", {"numbers_source": MODULE}, {SOURCES: {"numbers": "numbers_source:SOURCE"}})
     return packages
 
 
@@ -173,7 +173,7 @@ def test_a_type_that_is_nearly_right_is_put_right(numbers, tmp_path):
     ids=["its import fails", "it is no Python", "it raises", "it has no such name"],
 )
 def test_a_package_that_cannot_be_loaded_is_named_with_the_reason(packages, tmp_path, module, says):
-    install(packages, "qloader-numbers", {"broken_source": module}, {GROUP: {"numbers": "broken_source:SOURCE"}})
+    install(packages, "qloader-numbers", {"broken_source": module}, {SOURCES: {"numbers": "broken_source:SOURCE"}})
     error = error_of(tmp_path, CONFIG)
     assert "the source type numbers of the package qloader-numbers cannot be loaded: " in str(error)
     assert says in str(error)
@@ -182,7 +182,10 @@ def test_a_package_that_cannot_be_loaded_is_named_with_the_reason(packages, tmp_
 
 def test_what_is_no_source_type_is_refused(packages, tmp_path):
     install(
-        packages, "qloader-numbers", {"broken_source": "SOURCE = dict\n"}, {GROUP: {"numbers": "broken_source:SOURCE"}}
+        packages,
+        "qloader-numbers",
+        {"broken_source": "SOURCE = dict\n"},
+        {SOURCES: {"numbers": "broken_source:SOURCE"}},
     )
     error = error_of(tmp_path, CONFIG)
     assert str(error) == "the source type numbers of the package qloader-numbers is no SourceType but type"
@@ -195,7 +198,7 @@ def test_a_source_type_of_the_wrong_parts_is_refused(packages, tmp_path, made):
         "from qloader.config.extensions import SourceType\nfrom qloader.config.fields import Section\n"
         f"SOURCE = SourceType({made})\n"
     )
-    install(packages, "qloader-numbers", {"broken_source": module}, {GROUP: {"numbers": "broken_source:SOURCE"}})
+    install(packages, "qloader-numbers", {"broken_source": module}, {SOURCES: {"numbers": "broken_source:SOURCE"}})
     error = error_of(tmp_path, CONFIG)
     assert "needs a subclass of Section as config, and a function as open" in str(error)
     assert "docs/sources/writing-a-source.md" in error.remedy
@@ -206,7 +209,7 @@ def test_a_package_may_not_take_the_place_of_a_type_of_qloader(packages, tmp_pat
         packages,
         "qloader-files",
         {"broken_source": "raise SystemExit(3)\n"},
-        {GROUP: {"files": "broken_source:SOURCE"}},
+        {SOURCES: {"files": "broken_source:SOURCE"}},
     )
     loaded = load_config(config(tmp_path, "name: test\nsources:\n  docs: {type: files, path: .}\n"))
     assert type(loaded.sources["docs"]).__name__ == "FilesSourceConfig"
@@ -214,7 +217,10 @@ def test_a_package_may_not_take_the_place_of_a_type_of_qloader(packages, tmp_pat
 
 def test_nothing_is_imported_of_a_package_whose_type_no_config_names(packages, tmp_path):
     install(
-        packages, "qloader-numbers", {"broken_source": "raise SystemExit(3)\n"}, {GROUP: {"numbers": "broken_source:S"}}
+        packages,
+        "qloader-numbers",
+        {"broken_source": "raise SystemExit(3)\n"},
+        {SOURCES: {"numbers": "broken_source:S"}},
     )
     (tmp_path / "docs").mkdir()
     config(tmp_path, "name: test\nsources:\n  docs: {type: files, path: docs}\n")
@@ -233,7 +239,7 @@ def test_a_package_that_ends_the_program_is_an_error_and_what_it_prints_is_no_js
     module = MODULE.replace("        return Listing", "        raise SystemExit(0)\n        return Listing")
     if when == "import":
         module = f"print('loud')\nraise SystemExit(0)\n{MODULE}"
-    install(packages, "qloader-numbers", {"numbers_source": module}, {GROUP: {"numbers": "numbers_source:SOURCE"}})
+    install(packages, "qloader-numbers", {"numbers_source": module}, {SOURCES: {"numbers": "numbers_source:SOURCE"}})
     file = config(tmp_path, CONFIG + "    count: 3\n")
     assert run(["plan", "-c", str(file), "--format", "json"]) == 1
     out, err = capsys.readouterr()

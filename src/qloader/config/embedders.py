@@ -15,12 +15,10 @@ from pydantic import (
     Field,
     JsonValue,
     SecretStr,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     model_validator,
 )
 
-from qloader.config.extensions import find_embedder
+from qloader.config.extensions import find_embedder, model_of, with_other_packages
 from qloader.config.fields import Secret, Section, Text, check_text, none_is_empty
 from qloader.config.units import Delay, Duration
 
@@ -284,28 +282,16 @@ EMBEDDER_TYPES: dict[str, type[DenseSection]] = {
 }
 
 
-def embedder_model(provider: str) -> type[DenseSection] | None:
+def embedder_model(provider: str) -> type[Section] | None:
     """The model of a provider's section, ours or another package's; None where there is none.
 
     Raises:
         ConfigError: Another package offers it, and cannot be loaded.
     """
-    if provider in EMBEDDER_TYPES:
-        return EMBEDDER_TYPES[provider]
-    found = find_embedder(provider)
-    return found.config if found else None
+    return model_of(provider, EMBEDDER_TYPES, find_embedder)
 
 
-def _check_dense(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """Leaves providers that qloader does not have to the package that does."""
-    provider = value.get("provider") if isinstance(value, dict) else None
-    if not isinstance(provider, str) or provider in EMBEDDER_TYPES:
-        return value if isinstance(value, DenseSection) else handler(value)
-    model = embedder_model(provider)
-    return handler(value) if model is None else model.model_validate(value)
-
-
-DenseConfig = Annotated[_OwnConfig, WrapValidator(_check_dense)]
+DenseConfig = Annotated[_OwnConfig, with_other_packages("provider", EMBEDDER_TYPES, DenseSection, find_embedder)]
 """The section of any provider; of another package's, an instance of the model that the package gives."""
 
 

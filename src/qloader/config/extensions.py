@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
 from qloader.config.fields import Section
 from qloader.errors import ConfigError
@@ -22,7 +24,7 @@ from qloader.errors import ConfigError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUP = "qloader.sources"
+SOURCES = "qloader.sources"
 POLICIES = "qloader.policies"
 EMBEDDERS = "qloader.embedders"
 
@@ -72,11 +74,17 @@ class EmbedderType:
     open: Callable[[Opening], Any]
 
 
-def extension_names() -> list[str]:
-    """The types that other packages offer, by name; none of them is imported."""
+def names_in(group: str) -> list[str]:
+    """What other packages offer in a group, by name; none of them is imported."""
     from importlib.metadata import entry_points
 
-    return sorted(found.name for found in entry_points(group=GROUP))
+    return sorted({found.name for found in entry_points(group=group)})
+
+
+def _find(group: str, name: str) -> EntryPoint | None:
+    from importlib.metadata import entry_points  # 20 ms that only those who have such a thing pay
+
+    return next(iter(entry_points(group=group, name=name)), None)
 
 
 @cache
@@ -86,24 +94,8 @@ def find_extension(kind: str) -> SourceType | None:
     Raises:
         ConfigError: The package cannot be imported, or offers something else.
     """
-    from importlib.metadata import entry_points  # 20 ms that only those who have such a source pay
-
-    found = next(iter(entry_points(group=GROUP, name=kind)), None)
+    found = _find(SOURCES, kind)
     return None if found is None else _load(found)
-
-
-def policy_names() -> list[str]:
-    """The policies that packages offer, by name; none of them is imported."""
-    from importlib.metadata import entry_points
-
-    return sorted({found.name for found in entry_points(group=POLICIES)})
-
-
-def embedder_names() -> list[str]:
-    """The providers of dense vectors that packages offer, by name; none of them is imported."""
-    from importlib.metadata import entry_points
-
-    return sorted({found.name for found in entry_points(group=EMBEDDERS)})
 
 
 @cache
@@ -113,11 +105,9 @@ def find_embedder(provider: str) -> EmbedderType | None:
     Raises:
         ConfigError: The package cannot be imported, or offers something else.
     """
-    from importlib.metadata import entry_points
-
     from qloader.config.embedders import DenseSection
 
-    found = next(iter(entry_points(group=EMBEDDERS, name=provider)), None)
+    found = _find(EMBEDDERS, provider)
     if found is None:
         return None
     package, loaded = _import(found, "embedder", "provider")
@@ -130,15 +120,57 @@ def find_embedder(provider: str) -> EmbedderType | None:
     return loaded
 
 
+def model_of(
+    kind: str, own: Mapping[str, type[Section]], find: Callable[[str], SourceType | EmbedderType | None]
+) -> type[Section] | None:
+    """The model of a kind, qloader's own or another package's; None where there is none.
+
+    Args:
+        kind: What the config says.
+        own: The models that qloader has itself.
+        find: Looks for another package's.
+
+    Raises:
+        ConfigError: Another package offers it, and cannot be loaded.
+    """
+    if kind in own:
+        return own[kind]
+    found = find(kind)
+    return found.config if found else None
+
+
+def with_other_packages(
+    key: str,
+    own: Mapping[str, type[Section]],
+    section: type[Section],
+    find: Callable[[str], SourceType | EmbedderType | None],
+) -> WrapValidator:
+    """Around the union of qloader's own models: leaves kinds that it does not have to the package that does.
+
+    Args:
+        key: What tells the kind in a section: `type`, `provider`.
+        own: The models that qloader has itself.
+        section: What an instance of any of the models is.
+        find: Looks for another package's.
+    """
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        kind = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(kind, str) or kind in own:
+            return value if isinstance(value, section) else handler(value)
+        model = model_of(kind, own, find)
+        return handler(value) if model is None else model.model_validate(value)
+
+    return WrapValidator(check)
+
+
 def load_policy(name: str) -> Callable[..., Any]:
     """The function of a custom policy; `planning.policies.CustomPolicy` says what is expected of it.
 
     Raises:
         ConfigError: No package offers it any more, or the package cannot be imported, or offers something else.
     """
-    from importlib.metadata import entry_points
-
-    found = next(iter(entry_points(group=POLICIES, name=name)), None)
+    found = _find(POLICIES, name)
     if found is None:
         raise ConfigError(
             f"no installed package offers the policy {name}", remedy="Install it, or take the policy out of the config."

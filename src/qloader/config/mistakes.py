@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from qloader.config.embedders import EMBEDDER_TYPES, embedder_model
-from qloader.config.extensions import embedder_names, extension_names
+from qloader.config.extensions import EMBEDDERS, SOURCES, names_in
 from qloader.config.models import Config
 from qloader.config.policies import PolicyConfig
 from qloader.config.sources import SOURCE_TYPES, source_model
@@ -89,8 +89,8 @@ def _mistake(path: Path_, error: ErrorDetails, parsed: ParsedFile) -> Mistake:
 def _kinds_at(path: Path_) -> tuple[str, str, list[str]]:
     """The key that tells which model a mapping is of, what it names, and what it may say."""
     if path == _DENSE:
-        return "provider", "provider", [*EMBEDDER_TYPES, *embedder_names()]
-    return "type", "source type", [*SOURCE_TYPES, *extension_names()]
+        return "provider", "provider", [*EMBEDDER_TYPES, *names_in(EMBEDDERS)]
+    return "type", "source type", [*SOURCE_TYPES, *names_in(SOURCES)]
 
 
 def _path_in_file(error: ErrorDetails, value: Any) -> Path_:

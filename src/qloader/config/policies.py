@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from qloader.config.extensions import policy_names
+from qloader.config.extensions import POLICIES, names_in
 from qloader.config.fields import Name, Section, Text, is_pattern, none_is_empty
 from qloader.config.units import Size
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, dotted
@@ -42,7 +42,7 @@ def _check_currency(value: str) -> str:
 
 
 def _check_custom(value: str) -> str:
-    known = policy_names()
+    known = names_in(POLICIES)
     if value not in known:
         near = get_close_matches(value, known, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"there is {', '.join(known) or 'none'}"

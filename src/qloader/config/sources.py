@@ -11,12 +11,10 @@ from pydantic import (
     BeforeValidator,
     Field,
     JsonValue,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     model_validator,
 )
 
-from qloader.config.extensions import find_extension
+from qloader.config.extensions import find_extension, model_of, with_other_packages
 from qloader.config.fields import Secret, Section, Text, check_name, check_text, empty_is_none
 from qloader.config.units import Delay, Duration, Size
 
@@ -316,20 +314,8 @@ def source_model(kind: str) -> type[Section] | None:
     Raises:
         ConfigError: Another package offers it, and cannot be loaded.
     """
-    if kind in SOURCE_TYPES:
-        return SOURCE_TYPES[kind]
-    found = find_extension(kind)
-    return found.config if found else None
+    return model_of(kind, SOURCE_TYPES, find_extension)
 
 
-def _check_source(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """Leaves types that qloader does not have to the package that does."""
-    kind = value.get("type") if isinstance(value, dict) else None
-    if not isinstance(kind, str) or kind in SOURCE_TYPES:
-        return value if isinstance(value, Section) else handler(value)
-    model = source_model(kind)
-    return handler(value) if model is None else model.model_validate(value)
-
-
-SourceConfig = Annotated[_OwnConfig, WrapValidator(_check_source)]
+SourceConfig = Annotated[_OwnConfig, with_other_packages("type", SOURCE_TYPES, Section, find_extension)]
 """The section of any source; of another package's type, an instance of the model that the package gives."""
