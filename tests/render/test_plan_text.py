@@ -33,6 +33,7 @@ from syrupy.assertion import SnapshotAssertion
 from terminal import Terminal, in_a_log, on_a_terminal
 from test_escape import hidden
 
+from qloader.applying.result import ApplyResult
 from qloader.planning.plan import Base, Change, ChunkCounts, PlanWarning, Summary
 from qloader.render.text import applied_line, make_console, plan_line
 
@@ -232,8 +233,11 @@ def test_the_last_line_of_a_plan_is_the_contracts(summary: Summary, line: str) -
 
 def test_the_last_line_of_an_apply_is_the_contracts() -> None:
     done = {"created": 3, "updated": 1, "moved": 0, "deleted": 2}
-    assert applied_line(**done, repaired=0) == "Apply complete: 3 created, 1 updated, 0 moved, 2 deleted."
-    assert applied_line(**done, repaired=1) == "Apply complete: 3 created, 1 updated, 0 moved, 2 deleted, 1 repaired."
+    assert applied_line(ApplyResult(**done, repaired=0)) == "Apply complete: 3 created, 1 updated, 0 moved, 2 deleted."
+    assert (
+        applied_line(ApplyResult(**done, repaired=1))
+        == "Apply complete: 3 created, 1 updated, 0 moved, 2 deleted, 1 repaired."
+    )
 
 
 def test_a_console_for_a_terminal_takes_its_width() -> None:

@@ -72,6 +72,7 @@ def prune(
 ) -> None:
     """Throw vectors away: what is needed again is embedded again, and paid for."""
     from qloader.config.units import parse_duration, parse_size
+    from qloader.documents.reading import human_size
     from qloader.errors import ConfigError
 
     if max_size is None and unused is None and model is None:
@@ -81,12 +82,8 @@ def prune(
     with common.open_workspace(context, config).embedding_cache() as cache:
         gone = cache.prune(max_bytes=size, unused_days=days, model=model)
         left = cache.stats().bytes
-    if output_format is common.OutputFormat.json:
-        common.print_json({"removed": gone, "bytes": left})
-        return
-    from qloader.documents.reading import human_size
-
-    common.say(f"Removed {counted(gone, 'vector')}; {human_size(left)} are left.")
+    sentence = f"Removed {counted(gone, 'vector')}; {human_size(left)} are left."
+    common.tell(output_format, {"removed": gone, "bytes": left}, sentence)
 
 
 @app.command("export")
@@ -99,10 +96,8 @@ def export(
     """Write all vectors to a file that another machine's cache imports."""
     with common.open_workspace(context, config).embedding_cache() as cache:
         count = cache.export(file)
-    if output_format is common.OutputFormat.json:
-        common.print_json({"written": str(file), "vectors": count})
-        return
-    common.say(f"Wrote {counted(count, 'vector')} to {file}")
+    facts = {"written": str(file), "vectors": count}
+    common.tell(output_format, facts, f"Wrote {counted(count, 'vector')} to {file}")
 
 
 @app.command("import")
@@ -115,11 +110,12 @@ def import_file(
     """Take over the vectors of an exported cache; what is here already stays as it is."""
     with common.open_workspace(context, config).embedding_cache() as cache:
         found = cache.import_from(file)
-    if output_format is common.OutputFormat.json:
-        common.print_json({"added": found.added, "known": found.known, "damaged": found.damaged})
-        return
     damaged = f", {found.damaged:,} damaged and left out" if found.damaged else ""
-    common.say(f"Added {counted(found.added, 'vector')}; {found.known:,} were here already{damaged}.")
+    common.tell(
+        output_format,
+        {"added": found.added, "known": found.known, "damaged": found.damaged},
+        f"Added {counted(found.added, 'vector')}; {found.known:,} were here already{damaged}.",
+    )
 
 
 def _read(option: str, text: str, parse: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -188,6 +188,15 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
 
 
+def tell(output: OutputFormat, facts: Mapping[str, Any], *sentences: str) -> None:
+    """Ends a command: prints what was done as JSON for programs, or as sentences for people."""
+    if output is OutputFormat.json:
+        print_json(facts)
+        return
+    for sentence in sentences:
+        say(sentence)
+
+
 def print_line(value: Any) -> None:
     """Prints one line of JSON for programs that read while the work goes on."""
     import json
@@ -347,13 +356,5 @@ def report_apply(result: ApplyResult, output: OutputFormat) -> int:
         say(sentence)
     if result.already:
         say(f"{counted(result.already, 'change')} of this plan had been applied before.")
-    say(
-        applied_line(
-            created=result.created,
-            updated=result.updated,
-            moved=result.moved,
-            deleted=result.deleted,
-            repaired=result.repaired,
-        )
-    )
+    say(applied_line(result))
     return 0 if result.is_complete else 1

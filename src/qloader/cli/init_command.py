@@ -23,8 +23,9 @@ def init(
     target = config or shared.config or folder / "qloader.yaml"
     findings = inspect_folder(folder)
     write_starter(target, findings)
-    if output_format is common.OutputFormat.json:
-        common.print_json({"config": str(target), "found": findings.describe()})
-        return
-    common.say(f"Wrote {target}: {findings.describe()}.")
-    common.say("Next: qloader plan -o plan.json && qloader apply plan.json")
+    common.tell(
+        output_format,
+        {"config": str(target), "found": findings.describe()},
+        f"Wrote {target}: {findings.describe()}.",
+        "Next: qloader plan -o plan.json && qloader apply plan.json",
+    )

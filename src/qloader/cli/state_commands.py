@@ -87,10 +87,7 @@ def backup(
 ) -> None:
     """Copy the state to a file, consistently, even while it is in use."""
     written = common.open_workspace(context, config).backup_state(target)
-    if output_format is common.OutputFormat.json:
-        common.print_json({"backup": str(written)})
-        return
-    common.say(f"Wrote {written}")
+    common.tell(output_format, {"backup": str(written)}, f"Wrote {written}")
 
 
 @app.command("rm")
@@ -102,11 +99,12 @@ def remove(
 ) -> None:
     """Take documents out of the state: the next apply makes them anew, or removes their points if they are gone."""
     done = common.open_workspace(context, config).remove_from_state(addresses)
-    if output_format is common.OutputFormat.json:
-        common.print_json({"removed": addresses, "backup": str(done.backup), "serial": done.serial})
-        return
-    common.say(f"Copied the state to {done.backup}")
-    common.say(f"Removed {len(addresses):,} of the state's documents. Run `qloader plan` to see what follows.")
+    common.tell(
+        output_format,
+        {"removed": addresses, "backup": str(done.backup), "serial": done.serial},
+        f"Copied the state to {done.backup}",
+        f"Removed {len(addresses):,} of the state's documents. Run `qloader plan` to see what follows.",
+    )
 
 
 @app.command("rebuild")
@@ -117,13 +115,13 @@ def rebuild(
 ) -> None:
     """Restore a lost state from the points in the index. The index is only read; a state that is there is copied."""
     rebuilt = common.open_workspace(context, config).rebuild_state(progress=common.make_progress())
-    if output_format is common.OutputFormat.json:
-        common.print_json({"lineage": rebuilt.lineage, "documents": rebuilt.documents, "backup": rebuilt.backup})
-        return
-    if rebuilt.backup:
-        common.say(f"Copied the state that was there to {rebuilt.backup}")
-    common.say(f"Rebuilt the state {rebuilt.lineage} with {counted(rebuilt.documents, 'document')}.")
-    common.say("Run `qloader plan` to see what differs from the sources.")
+    common.tell(
+        output_format,
+        {"lineage": rebuilt.lineage, "documents": rebuilt.documents, "backup": rebuilt.backup},
+        *([f"Copied the state that was there to {rebuilt.backup}"] if rebuilt.backup else ()),
+        f"Rebuilt the state {rebuilt.lineage} with {counted(rebuilt.documents, 'document')}.",
+        "Run `qloader plan` to see what differs from the sources.",
+    )
 
 
 @app.command("migrate")
@@ -138,10 +136,11 @@ def migrate(
     if kept is not None and output_format is common.OutputFormat.text:
         common.say(f"Moved the state to {workspace.settings.config.state.url}; the file is kept as {kept}")
     before, after = workspace.migrate_state()
-    if output_format is common.OutputFormat.json:
-        common.print_json({"before": before, "after": after, "kept": None if kept is None else str(kept)})
-        return
-    common.say(f"Schema version {before} -> {after}." if before != after else f"Schema version {after}: up to date.")
+    common.tell(
+        output_format,
+        {"before": before, "after": after, "kept": None if kept is None else str(kept)},
+        f"Schema version {before} -> {after}." if before != after else f"Schema version {after}: up to date.",
+    )
 
 
 @app.command("pull")
@@ -154,10 +153,7 @@ def pull(
     """Write the remote state to a file, as a SQLite database like any other state."""
     workspace = common.open_workspace(context, config)
     written = workspace.pull_state(target or Path(f"{workspace.name}.state.db"))
-    if output_format is common.OutputFormat.json:
-        common.print_json({"written": str(written)})
-        return
-    common.say(f"Wrote {written}")
+    common.tell(output_format, {"written": str(written)}, f"Wrote {written}")
 
 
 @app.command("push")
@@ -171,10 +167,11 @@ def push(
     """Put the state of a file in the place of the remote one, of which a version is kept."""
     workspace = common.open_workspace(context, config)
     pushed = workspace.push_state(file, force=force)
-    if output_format is common.OutputFormat.json:
-        common.print_json({"lineage": pushed.lineage, "serial": pushed.serial})
-        return
-    common.say(f"Put the state {pushed.lineage}, serial {pushed.serial}, at {workspace.settings.config.state.url}")
+    common.tell(
+        output_format,
+        {"lineage": pushed.lineage, "serial": pushed.serial},
+        f"Put the state {pushed.lineage}, serial {pushed.serial}, at {workspace.settings.config.state.url}",
+    )
 
 
 @app.command("unlock")
@@ -187,7 +184,4 @@ def unlock(
     """Remove the lock of a writer that is certainly dead."""
     if not common.open_workspace(context, config).unlock(lock_id):
         raise StateError(f"the state is not locked under {lock_id}", remedy="See who holds it with `qloader status`.")
-    if output_format is common.OutputFormat.json:
-        common.print_json({"unlocked": lock_id})
-        return
-    common.say("Unlocked.")
+    common.tell(output_format, {"unlocked": lock_id}, "Unlocked.")

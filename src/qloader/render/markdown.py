@@ -177,15 +177,7 @@ def render_error(what: str, error: QloaderError, *, room: int = OUTCOME) -> list
 
 def render_outcome(result: ApplyResult) -> list[str]:
     """What an apply did, `OUTCOME` characters at most."""
-    lines = [
-        applied_line(
-            created=result.created,
-            updated=result.updated,
-            moved=result.moved,
-            deleted=result.deleted,
-            repaired=result.repaired,
-        )
-    ]
+    lines = [applied_line(result)]
     if result.already:
         lines.append(f"{counted(result.already, 'change')} had been applied before.")
     left = OUTCOME - _FRAME

@@ -16,7 +16,7 @@ from qloader.planning.plan import ACTIONS, Action, Change, IndexAction, PlanHead
 from qloader.render.escape import escape_controls
 
 if TYPE_CHECKING:
-    from qloader.applying.result import DenseWork
+    from qloader.applying.result import ApplyResult, DenseWork
 
 FOLD = 20
 """Changes of one source that are shown before the rest is folded into a count."""
@@ -87,10 +87,13 @@ def plan_line(summary: Summary, index_action: IndexAction = "none", *, is_partia
     )
 
 
-def applied_line(*, created: int, updated: int, moved: int, deleted: int, repaired: int) -> str:
+def applied_line(result: ApplyResult) -> str:
     """The last line of an apply, word for word what scripts look for."""
-    repair = f", {repaired} repaired" if repaired else ""
-    return f"Apply complete: {created} created, {updated} updated, {moved} moved, {deleted} deleted{repair}."
+    repair = f", {result.repaired} repaired" if result.repaired else ""
+    return (
+        f"Apply complete: {result.created} created, {result.updated} updated, {result.moved} moved, "
+        f"{result.deleted} deleted{repair}."
+    )
 
 
 def describe_dense(work: DenseWork) -> str:
