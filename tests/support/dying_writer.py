@@ -8,33 +8,15 @@ state is put at each batch edge.
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
 import signal
 import sys
-from typing import Any
+
+from at_a_call import at_a_call
 
 
-def die_at(where: str, when: str, call: int) -> None:
-    module, _, path = where.partition(":")
-    owner, _, name = path.rpartition(".")
-    cls = functools.reduce(getattr, owner.split("."), importlib.import_module(module))
-    original = getattr(cls, name)
-    calls = 0
-
-    def method(*arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        is_due = calls == call
-        if is_due and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*arguments, **options)
-        if is_due:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(cls, name, method)
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
@@ -43,5 +25,5 @@ if __name__ == "__main__":
 
     if sys.argv[4] == "eager":
         session.CHECKPOINT_SECONDS = session.CHECKPOINT_SHARE = 0
-    die_at(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    at_a_call(sys.argv[1], int(sys.argv[3]), **{sys.argv[2]: die})
     main(sys.argv[sys.argv.index("--") + 1 :])

@@ -7,33 +7,19 @@ stops right before the second call of that method, and goes on with it when some
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
 import signal
 import sys
-from typing import Any
+
+from at_a_call import at_a_call
 
 
-def stop_before(where: str, call: int) -> None:
-    module, _, path = where.partition(":")
-    owner, _, name = path.rpartition(".")
-    cls = functools.reduce(getattr, owner.split("."), importlib.import_module(module))
-    original = getattr(cls, name)
-    calls = 0
-
-    def method(*arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        return original(*arguments, **options)
-
-    setattr(cls, name, method)
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 if __name__ == "__main__":
     from qloader.cli import main
 
-    stop_before(sys.argv[1], int(sys.argv[2]))
+    at_a_call(sys.argv[1], int(sys.argv[2]), before=stop)
     main(sys.argv[4:])

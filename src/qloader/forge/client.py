@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -30,7 +30,14 @@ class ForgeClient:
     """
 
     def __init__(
-        self, name: str, api: str, headers: Mapping[str, str], *, needs: str, policy: RetryPolicy | None = None
+        self,
+        name: str,
+        api: str,
+        headers: Mapping[str, str],
+        *,
+        variable: str,
+        needs: str,
+        policy: RetryPolicy | None = None,
     ) -> None:
         """Connects to nothing yet.
 
@@ -38,13 +45,14 @@ class ForgeClient:
             name: The forge's name, for messages.
             api: The address of its API.
             headers: What says who asks; sent to `api`'s host only.
+            variable: Where the environment says that address, for messages.
             needs: The permissions that a token needs, for messages.
             policy: When a request is sent again; three times where None.
 
         Raises:
             ForgeError: The API has no address that can be used.
         """
-        self._name, self._needs = name, needs
+        self._name, self._variable, self._needs = name, variable, needs
         self._policy = policy or RetryPolicy(attempts=3, delay=1.0)
         try:
             self._http = httpx.Client(
@@ -94,6 +102,21 @@ class ForgeClient:
             f"{self._name}: there are more than {PAGES * 100:,} comments on this pull request",
             remedy="Delete some of them, or open another pull request.",
         )
+
+    def need(self, found: Any, *names: str) -> Any:
+        """A value deep in an answer.
+
+        Raises:
+            ForgeError: It is not there: the answer is not what the API says.
+        """
+        for name in names:
+            if not isinstance(found, dict) or name not in found:
+                raise ForgeError(
+                    f"{self._name}: an answer is not what its API says",
+                    remedy=f"Check {self._variable}: a proxy may answer in its place.",
+                )
+            found = found[name]
+        return found
 
     def write(self, method: str, path: str, body: Mapping[str, Any]) -> None:
         """Sends JSON.
@@ -249,16 +272,3 @@ def check_token(name: str, value: str) -> str:
             remedy="Copy the token once more, alone and on one line.",
         )
     return token
-
-
-def need(found: Any, *names: str, odd: Callable[[], ForgeError]) -> Any:
-    """A value deep in an answer.
-
-    Raises:
-        ForgeError: It is not there: the answer is not what the API says.
-    """
-    for name in names:
-        if not isinstance(found, dict) or name not in found:
-            raise odd()
-        found = found[name]
-    return found

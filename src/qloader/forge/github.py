@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from qloader.errors import ForgeError, StalePlanError
-from qloader.forge.client import LONGEST_ANSWER, ForgeClient, check_token, need
+from qloader.forge.client import LONGEST_ANSWER, ForgeClient, check_token
 from qloader.forge.protocol import Comment, Job, PullRequest
 from qloader.retrying import RetryPolicy
 
@@ -39,6 +39,7 @@ class GitHub:
                 "authorization": f"Bearer {check_token('GITHUB_TOKEN', self._need('GITHUB_TOKEN'))}",
                 "x-github-api-version": _VERSION,
             },
+            variable="GITHUB_API_URL",
             needs=NEEDS,
             policy=policy,
         )
@@ -68,7 +69,7 @@ class GitHub:
         """The comments of this token's user; for the token of a workflow, which has no user to ask for, of bots."""
         for entry in self._client.pages(self._path(f"issues/{number}/comments")):
             if self._is_own(entry.get("user")):
-                yield Comment(need(entry, "id", odd=self._odd), str(entry.get("body") or ""))
+                yield Comment(self._client.need(entry, "id"), str(entry.get("body") or ""))
 
     def add_comment(self, number: int, body: str) -> None:
         """Writes a comment."""
@@ -86,19 +87,19 @@ class GitHub:
             ForgeError: It is gone, from a fork, or no plan.
         """
         run = self._client.get(self._path(f"actions/runs/{job.id}"))
-        if need(run, "head_repository", "full_name", odd=self._odd) != self._repository:
+        if self._client.need(run, "head_repository", "full_name") != self._repository:
             raise ForgeError(
                 f"the plan was made in {run['head_repository']['full_name']}, a fork",
                 remedy="What a fork's workflow writes is not applied: plan in this repository, and review that.",
             )
-        if need(run, "head_sha", odd=self._odd) != job.commit:
+        if self._client.need(run, "head_sha") != job.commit:
             raise StalePlanError(
                 f"the plan's workflow run was for commit {run['head_sha'][:12]}, not for {job.commit[:12]}",
                 remedy="Plan again, and review that.",
             )
         artifact = f"qloader-plan-{name}"
         listed = self._client.get(self._path(f"actions/runs/{job.id}/artifacts"), {"name": artifact, "per_page": 100})
-        found = need(listed, "artifacts", odd=self._odd)
+        found = self._client.need(listed, "artifacts")
         usable = [entry for entry in found if entry.get("name") == artifact and not entry.get("expired")]
         if not usable:
             raise ForgeError(
@@ -134,9 +135,9 @@ class GitHub:
         return user.get("type") == "Bot" if self._login is None else user.get("login") == self._login
 
     def _request(self, entry: Mapping[str, Any]) -> PullRequest:
-        head = need(entry, "head", "sha", odd=self._odd)
+        head = self._client.need(entry, "head", "sha")
         home = (entry["head"].get("repo") or {}).get("full_name")
-        return PullRequest(int(need(entry, "number", odd=self._odd)), str(head), home != self._repository)
+        return PullRequest(int(self._client.need(entry, "number")), str(head), home != self._repository)
 
     def _path(self, rest: str) -> str:
         return f"repos/{quote(self._repository)}/{rest}"
@@ -146,13 +147,6 @@ class GitHub:
         if not value:
             raise ForgeError(f"{name} is not set", remedy=_how_to_set(name))
         return value
-
-    @staticmethod
-    def _odd() -> ForgeError:
-        return ForgeError(
-            "GitHub: an answer is not what its API says",
-            remedy="Check GITHUB_API_URL: a proxy may answer in its place.",
-        )
 
 
 def _how_to_set(name: str) -> str:

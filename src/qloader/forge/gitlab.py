@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from qloader.errors import ForgeError, StalePlanError
-from qloader.forge.client import ForgeClient, check_token, need
+from qloader.forge.client import ForgeClient, check_token
 from qloader.forge.protocol import Comment, Job, PullRequest
 from qloader.retrying import RetryPolicy
 
@@ -30,6 +30,7 @@ class GitLab:
             "GitLab",
             self._need("CI_API_V4_URL"),
             {"private-token": check_token("GITLAB_TOKEN", self._need("GITLAB_TOKEN"))},
+            variable="CI_API_V4_URL",
             needs=NEEDS,
             policy=policy,
         )
@@ -51,7 +52,7 @@ class GitLab:
         ):
             if entry.get("state") == "merged":
                 source = str(entry.get("source_project_id", self._project))
-                number, head = (need(entry, name, odd=self._odd) for name in ("iid", "sha"))
+                number, head = (self._client.need(entry, name) for name in ("iid", "sha"))
                 return PullRequest(int(number), str(head), source != self._project)
         return None
 
@@ -63,14 +64,14 @@ class GitLab:
 
     def comments(self, number: int) -> Iterator[Comment]:
         """The notes of this token's user."""
-        own = need(self._user, "id", odd=self._odd)
+        own = self._client.need(self._user, "id")
         notes = self._client.pages(
             self._path(f"merge_requests/{number}/notes"), {"order_by": "created_at", "sort": "asc"}
         )
         for entry in notes:
             author = entry.get("author")
             if isinstance(author, dict) and author.get("id") == own and not entry.get("system"):
-                yield Comment(need(entry, "id", odd=self._odd), str(entry.get("body") or ""))
+                yield Comment(self._client.need(entry, "id"), str(entry.get("body") or ""))
 
     def add_comment(self, number: int, body: str) -> None:
         """Writes a note."""
@@ -89,7 +90,7 @@ class GitLab:
         """
         found = self._client.get(self._path(f"jobs/{job.id}"))
         # A pipeline of merged results runs for a commit of its own; its parent is what the comment names.
-        commits = {need(found, "commit", "id", odd=self._odd), *(found["commit"].get("parent_ids") or ())}
+        commits = {self._client.need(found, "commit", "id"), *(found["commit"].get("parent_ids") or ())}
         if job.commit not in commits:
             raise StalePlanError(
                 f"the plan's job was for commit {found['commit']['id'][:12]}, not for {job.commit[:12]}",
@@ -115,9 +116,3 @@ class GitLab:
             )
             raise ForgeError(f"{name} is not set", remedy=remedy)
         return value
-
-    @staticmethod
-    def _odd() -> ForgeError:
-        return ForgeError(
-            "GitLab: an answer is not what its API says", remedy="Check CI_API_V4_URL: a proxy may answer in its place."
-        )
