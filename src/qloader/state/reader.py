@@ -75,6 +75,11 @@ class StateReader:
             ).fetchone()
         return _document(row) if row else None
 
+    def holds(self, source: str, document_id: str) -> bool:
+        """Whether the index holds a document, as far as the state knows."""
+        record = self.document(source, document_id)
+        return record is not None and not record.is_deleted
+
     def documents(self, source: str | None = None, *, deleted: bool = False) -> Iterator[DocumentRecord]:
         """Documents by source and id, streamed; tombstones only where asked for."""
         where, values = "WHERE d.is_deleted <= ?", [int(deleted)]

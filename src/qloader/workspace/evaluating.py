@@ -157,5 +157,4 @@ def _unknown(settings: Settings, addresses: frozenset[str]) -> tuple[str, ...]:
     if state is None:
         return tuple(sorted(addresses))
     with state:
-        records = {address: state.document(*address.split("/", 1)) for address in addresses}
-    return tuple(sorted(a for a, record in records.items() if record is None or record.is_deleted))
+        return tuple(sorted(address for address in addresses if not state.holds(*address.split("/", 1))))

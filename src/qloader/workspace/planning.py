@@ -426,13 +426,8 @@ def _holding(settings: Settings, source: str | None) -> Iterator[Callable[[str],
     if state is None or source is None:
         yield lambda _: False
         return
-
-    def holds(document_id: str) -> bool:
-        record = state.document(source, document_id)
-        return record is not None and not record.is_deleted
-
     with state:
-        yield holds
+        yield partial(state.holds, source)
 
 
 def _removed(settings: Settings, request: PlanRequest, known: Known) -> list[str]:

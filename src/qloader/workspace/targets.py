@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
@@ -29,31 +30,24 @@ def check_targets(settings: Settings, cache: Cache, targets: Iterable[str], sour
         ConfigError: Names what is unknown, and what could have been meant.
     """
     names = sorted(set(sources))
-    for target in targets:
-        source, _, document_id = target.partition("/")
-        row = cache.connection.execute(
-            "SELECT skip FROM entry WHERE source = ? AND id = ?", (source, document_id)
-        ).fetchone()
-        if row == (None,) or _is_applied(settings, source, document_id):
-            continue
-        if row is not None:
-            raise ConfigError(
-                f"--target {target} is no document: it {SKIP_REASONS[row[0]]}",
-                remedy="Nothing was changed.",
-            )
-        raise ConfigError(
-            f"--target {target}: neither a source nor the index has such a document",
-            remedy=_hint(cache, target, names),
-        )
-
-
-def _is_applied(settings: Settings, source: str, document_id: str) -> bool:
     state = settings.read_state(is_fresh=True)
-    if state is None:
-        return False
-    with state:
-        record = state.document(source, document_id)
-        return record is not None and not record.is_deleted
+    with state or contextlib.nullcontext():
+        for target in targets:
+            source, _, document_id = target.partition("/")
+            row = cache.connection.execute(
+                "SELECT skip FROM entry WHERE source = ? AND id = ?", (source, document_id)
+            ).fetchone()
+            if row == (None,) or (state is not None and state.holds(source, document_id)):
+                continue
+            if row is not None:
+                raise ConfigError(
+                    f"--target {target} is no document: it {SKIP_REASONS[row[0]]}",
+                    remedy="Nothing was changed.",
+                )
+            raise ConfigError(
+                f"--target {target}: neither a source nor the index has such a document",
+                remedy=_hint(cache, target, names),
+            )
 
 
 def _hint(cache: Cache, target: str, names: list[str]) -> str:
