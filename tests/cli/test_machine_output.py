@@ -19,6 +19,7 @@ from qloader.cli.app import app
 from qloader.errors import QloaderError
 from support.command_line import Prompt, some_documents
 from support.dense_places import dense_place
+from support.foreign_collections import langchain_point, plain, theirs
 from support.workspaces import make_workspace, write
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
@@ -125,6 +126,27 @@ def test_what_is_about_dense_vectors_prints_what_its_schema_says(prompt: Prompt)
         check("cache-export", prompt.ok("cache", "export", "vectors.db", "--format", "json").json)
         check("cache-prune", prompt.ok("cache", "prune", "--max-size", "0", "--format", "json").json)
         check("cache-import", prompt.ok("cache", "import", "vectors.db", "--format", "json").json)
+
+
+def test_an_import_prints_what_its_schema_says(prompt: Prompt) -> None:
+    with dense_place(prompt.folder) as place, theirs() as other:
+        place.configure()
+        (prompt.folder / "test.yaml").rename(prompt.folder / "qloader.yaml")
+        other.create("old", plain())
+        pages = {path.name: path.read_text().strip() for path in sorted(prompt.docs.iterdir())[:7]}
+        other.add("old", [langchain_point(f"/x/{page}", text, title="A page") for page, text in pages.items()])
+        other.add("old", [langchain_point("/x/gone.md", "Gone.", title="Gone")])
+        found = prompt.ok("import", "--url", other.url, "--format", "json").json
+        check("import", found)
+        assert {one["fate"] for one in found["documents"]} == {"kept", "new"}
+        assert found["dropped"] == [{"name": "/x/gone.md", "title": "Gone", "points": 1}]
+        assert (found["dense"]["taken"], found["dense"]["to_embed"]) == (2, 5)
+        place.configure(dense=False)
+        (prompt.folder / "test.yaml").rename(prompt.folder / "qloader.yaml")
+        other.add("old", [langchain_point("", "Nobody's.")])
+        found = prompt.ok("import", "--url", other.url, "--format", "json").json
+        check("import", found)
+        assert (found["dense"], len(found["dropped"])) == (None, 2)
 
 
 def test_what_mends_the_state_prints_what_its_schema_says(applied: Prompt) -> None:

@@ -54,7 +54,7 @@ def test_a_collection_that_is_another_states_is_neither_written_nor_searched(pro
 def test_a_collection_that_is_gone_is_named(prompt: Prompt) -> None:
     with served(prompt) as server:
         prompt.load()
-        server.client.delete_collection("test")
+        server.remove("test")
         write(prompt.docs, {"new.md": "new"})
         for command in (["apply", "plan.json"], ["ingest"], ["validate"]):
             answer = prompt(*command)

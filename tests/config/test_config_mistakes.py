@@ -114,6 +114,33 @@ FINE = "name: x\nsources:\n  docs: {type: files, path: docs}\n"
             'embedding.dense.batch.txts: unknown key; did you mean "texts"?',
         ),
         (FINE + "embedding: {dense: openai}\n", "embedding.dense: expected a mapping of keys to values"),
+        (FINE + "search: {fusion: rff}\n", "search.fusion: expected 'rrf' or 'dbsf'; found \"rff\""),
+        (FINE + "search: {weights: {dense: 0}}\n", "search.weights.dense: expected more than 0; found 0"),
+        (
+            FINE + "search: {fusion: dbsf, weights: {dense: 2}}\n",
+            "search.weights: only `fusion: rrf` takes weights",
+        ),
+        (FINE + "search: {rerank: {provider: coherre, model: m}}\n", 'unknown provider; did you mean "cohere"?'),
+        (
+            FINE + "search: {rerank: {model: m}}\n",
+            "search.rerank.provider: this key is missing; expected cohere or http",
+        ),
+        (
+            FINE + "search: {rerank: {provider: cohere}}\n",
+            "search.rerank.model: this key is missing: the model's name, as the provider knows it",
+        ),
+        (
+            FINE + "search: {rerank: {provider: cohere, model: m, topp: 3}}\n",
+            'search.rerank.topp: unknown key; did you mean "top"?',
+        ),
+        (
+            FINE + 'search: {rerank: {provider: http, url: "http://h/r", body: {q: "{query}"}, scores: s}}\n',
+            'search.rerank: body: expected "{query}" and "{texts}" as values',
+        ),
+        (
+            FINE + 'search: {rerank: {provider: http, url: "http://h/r", body: {q: "{qury}"}, scores: s}}\n',
+            "search.rerank: body: there is no {qury}",
+        ),
         (FINE + "index: {collection: a/b}\n", "index.collection: expected the name of a collection"),
         (FINE + "index: {path: ~/index}\n", "index.path: `~` is not expanded here; write ${HOME}"),
         (FINE + "index: {path: ''}\n", "index.path: expected some text; found an empty text"),

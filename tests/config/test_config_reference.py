@@ -13,6 +13,7 @@ from qloader.config.load import load_config
 from qloader.config.models import Config
 from qloader.config.policies import PolicyConfig
 from qloader.config.reference import main
+from qloader.config.rerankers import RERANKER_TYPES
 from qloader.config.schema import build_schema
 from qloader.config.sources import SOURCE_TYPES
 from qloader.errors import ConfigError
@@ -87,7 +88,7 @@ def tables():
 
 
 def is_of_a_provider(title):
-    return title.startswith("`embedding.dense`")
+    return title.startswith(("`embedding.dense`", "`search.rerank`"))
 
 
 def test_the_reference_has_a_row_for_each_key_with_a_meaning():
@@ -108,15 +109,20 @@ def test_the_reference_has_a_row_for_each_key_with_a_meaning():
     assert all(meaning.strip() for found in tables().values() for _, meaning in found)
 
 
-@pytest.mark.parametrize("provider", EMBEDDER_TYPES)
-def test_every_key_of_a_provider_is_in_the_tables_for_it(provider):
+@pytest.mark.parametrize(
+    ("section", "provider", "model"),
+    [("embedding.dense", *item) for item in EMBEDDER_TYPES.items()]
+    + [("search.rerank", *item) for item in RERANKER_TYPES.items()],
+)
+def test_every_key_of_a_provider_is_in_the_tables_for_it(section, provider, model):
     found = {
         key
         for title, rows in tables().items()
-        if is_of_a_provider(title) and ("whatever" in title or f"`{provider}`" in title or f": {provider}`" in title)
+        if title.startswith(f"`{section}`")
+        and ("whatever" in title or f"`{provider}`" in title or f": {provider}`" in title)
         for key, _ in rows
     }
-    assert found == EMBEDDER_TYPES[provider].model_fields.keys()
+    assert found == model.model_fields.keys()
 
 
 @pytest.mark.parametrize("text", blocks())

@@ -53,6 +53,8 @@ _MODELS = frozenset(
     for name in (
         "models",
         "embedders",
+        "endpoint",
+        "rerankers",
         "policies",
         "remote",
         "sources",

@@ -43,6 +43,7 @@ SPOKEN_FOR_OTHERS = {
     "index/server_errors.py:RequestTooLargeError": "_reason",
     "planning/policies.py:PlanWarning": "_documents and _limits, or a policy of another package",
     "embedding/dense/api.py:EmbeddingError": "what the client of the sources says of a certificate or an answer",
+    "embedding/reranking.py:RerankError": "what the client of the providers of vectors says of any endpoint",
     "planning/guards.py:_Refusal": "_refuse_deletes, _refuse_updates and check_guards",
     "planning/selecting.py:PlanWarning": "_describe_split",
     "sources/files.py:append": "only_since",

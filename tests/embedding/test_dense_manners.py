@@ -361,6 +361,30 @@ def test_the_length_is_known_from_the_config_or_from_one_text():
     assert provider.batches == [["."]]
 
 
+def test_the_length_is_learned_from_a_text_that_is_paid_for_once():
+    provider = Words(24)
+    embedder = DenseEmbedder(provider, words_section())  # no cache, which would hide a second time
+    assert embedder.size(lambda: "one") == 24
+    assert embedder.embed_documents(["one", "two"])[0]["dense"] == pytest.approx(vector_of("one", 24))
+    assert provider.batches == [["one"], ["two"]]
+    assert (embedder.tally.texts, embedder.tally.cached) == (2, 0)
+
+    def never():
+        raise AssertionError("it is known")
+
+    assert embedder.size(never) == 24
+    assert DenseEmbedder(provider, words_section(dimensions=24)).size(never) == 24
+
+
+def test_where_the_text_is_refused_a_full_stop_tells_the_length():
+    provider = Words(24)
+    embedder = DenseEmbedder(provider, words_section(max_tokens=16, too_long="refuse"))
+    assert embedder.size(lambda: LONG) == 24
+    assert provider.batches == [["."]]
+    with pytest.raises(EmbeddingError, match="longer than what the model reads"):
+        embedder.embed([LONG])
+
+
 def test_an_embedder_is_what_apply_and_search_expect():
     embedder = DenseEmbedder(Words(), words_section())
     documents = embedder.embed_documents(["one", "two"])

@@ -45,20 +45,21 @@ class Engine:
     """One implementation, and what happens to its collections behind its back.
 
     Attributes:
-        connect: Opens the collection, once more each time; only one index may be open.
+        connect: Opens the collection, once more each time, or one beside it by its own name; only one index of each
+            may be open.
         make_theirs: Makes the collection as somebody else would, with one point and no word of qloader.
         cut_short: Makes the collection and leaves it as a creation does that was cut short.
         make_unlike: Makes a collection that says that it is the lineage's, with other vectors than ours.
     """
 
-    connect: Callable[[], Index]
+    connect: Callable[..., Index]
     make_theirs: Callable[[], None]
     cut_short: Callable[[str], None]
     make_unlike: Callable[[str], None]
     opened: list[Index] = field(default_factory=list)
 
-    def open(self) -> Index:
-        index = self.connect()
+    def open(self, name: str | None = None) -> Index:
+        index = self.connect() if name is None else self.connect(name)
         self.opened.append(index)
         return index
 
@@ -98,7 +99,10 @@ def _embedded(folder: Path) -> Iterator[Engine]:
         (path / COLLECTION / SHARD).rename(path / "gone")
         make_shard(path / COLLECTION / SHARD, vector="other")
 
-    yield Engine(lambda: EmbeddedIndex(path, COLLECTION), make_theirs, cut_short, make_unlike)
+    def connect(name: str | None = None) -> Index:
+        return EmbeddedIndex(path, name or COLLECTION, is_itself=name is not None)
+
+    yield Engine(connect, make_theirs, cut_short, make_unlike)
 
 
 @contextlib.contextmanager
@@ -106,7 +110,10 @@ def _local(folder: Path) -> Iterator[Engine]:
     def make_client() -> QdrantClient:
         return QdrantClient(path=str(folder / "qdrant"))
 
-    yield _client_engine(lambda: ServerIndex(make_client, COLLECTION, server="local"), make_client, COLLECTION)
+    def connect(name: str | None = None) -> Index:
+        return ServerIndex(make_client, name or COLLECTION, server="local", is_itself=name is not None)
+
+    yield _client_engine(connect, make_client, COLLECTION)
 
 
 @contextlib.contextmanager
@@ -125,12 +132,16 @@ def _server(*, prefer_grpc: bool) -> Iterator[Engine]:
         yield engine
     finally:
         with contextlib.closing(engine.connect()) as index:
-            index.drop()
+            relatives = index.relatives()
+        for name in relatives:
+            with contextlib.closing(engine.connect(name)) as index:
+                index.drop()
 
 
 def _server_engine(url: str, collection: str, **options: Any) -> Engine:
-    def connect() -> Index:
-        return open_index(collection=collection, embedded_path=None, url=url, **options)
+    def connect(name: str | None = None) -> Index:
+        is_itself = name is not None
+        return open_index(collection=name or collection, embedded_path=None, url=url, is_itself=is_itself, **options)
 
     def make_client() -> QdrantClient:
         key = options.get("api_key")
@@ -140,7 +151,7 @@ def _server_engine(url: str, collection: str, **options: Any) -> Engine:
     return _client_engine(connect, make_client, collection)
 
 
-def _client_engine(connect: Callable[[], Index], make_client: Callable[[], QdrantClient], collection: str) -> Engine:
+def _client_engine(connect: Callable[..., Index], make_client: Callable[[], QdrantClient], collection: str) -> Engine:
     def make(*, vector: str = "bm25", metadata: dict[str, Any] | None = None, points: int = 0) -> None:
         with contextlib.closing(make_client()) as client:
             sparse = {vector: models.SparseVectorParams(modifier=models.Modifier.IDF)}

@@ -27,6 +27,7 @@ from qloader.index.protocol import (
     SparseVector,
     StoredPoint,
     Where,
+    beside,
 )
 
 OURS = "6f0c2f4e-0000-4000-8000-000000000001"
@@ -634,3 +635,110 @@ def test_a_creation_that_was_cut_short_is_made_anew_with_other_vectors(engine: E
     info = index.describe()
     assert info is not None
     assert info.dense == 3
+
+
+def test_points_of_others_are_read_whole_and_ours_are_not_among_them(index: Index) -> None:
+    index.upsert(make_points(["one", "two"]))
+    others = [*make_points(["three"], lineage=THEIRS, first=2), Point(FOREIGN_POINT, {}, {"text": "nobody's"})]
+    index.upsert(others)
+    found = by_id(list(index.foreign(lineage=OURS, page=1)))
+    assert found.keys() == {point.id for point in others}
+    assert found[others[0].id].payload == others[0].payload
+    assert_same_vector(found[others[0].id].vectors[SPARSE_VECTOR], others[0].vectors[SPARSE_VECTOR])
+
+
+# A name that stands for another collection
+
+
+def make_beside(engine: Engine, index: Index, pipeline: str = "b2") -> str:
+    """Makes a collection beside one that is open, and closes both."""
+    target = index.target()
+    assert target is not None
+    name = beside(target.partition("__")[0], pipeline, index.relatives())
+    index.close()
+    other = engine.open(name)
+    other.create(lineage=OURS, pipeline=pipeline)
+    other.upsert(make_points(["theirs is another text", "and another"]))
+    assert other.target() == name
+    other.close()
+    return name
+
+
+def texts(index: Index) -> set[str]:
+    return {point.payload["text"] for point in index.scroll(lineage=OURS)}
+
+
+def test_a_name_stands_for_nothing_until_the_collection_is_made(engine: Engine) -> None:
+    index = engine.open()
+    assert (index.target(), index.relatives()) == (None, [])
+    index.create(lineage=OURS, pipeline=PIPELINE)
+    assert index.relatives() == [index.target()]
+
+
+def test_a_collection_that_is_made_beside_changes_nothing_before_the_switch(engine: Engine, index: Index) -> None:
+    index.upsert(make_points(["one"]))
+    first = index.target()
+    name = make_beside(engine, index)
+    again = engine.open()
+    assert again.relatives() == sorted([first or "", name])
+    assert (again.target(), texts(again), again.describe()) == (
+        first,
+        {"one"},
+        CollectionInfo(OURS, PIPELINE, ONLY_BM25, 1),
+    )
+
+
+def test_a_switch_is_for_whoever_uses_the_name_and_back_again(engine: Engine, index: Index) -> None:
+    index.upsert(make_points(["one"]))
+    first = index.target()
+    assert first is not None
+    name = make_beside(engine, index)
+    again = engine.open()
+    again.switch(name)
+    assert (again.target(), again.count(lineage=OURS)) == (name, 2)
+    again.switch(name)  # as a repeat does
+    again.close()
+    for target, found in ((name, 2), (first, 1)):
+        opened = engine.open()
+        assert (opened.target(), len(texts(opened))) == (target, found)
+        (vector,) = EMBEDDER.embed_documents(["one another"])
+        hits = opened.search(vector[SPARSE_VECTOR], using=SPARSE_VECTOR, limit=5, lineage=OURS)
+        assert {hit.payload["text"] for hit in hits} <= texts(opened)
+        assert hits
+        opened.switch(first)
+        opened.close()
+
+
+def test_what_was_switched_away_from_is_dropped_by_its_own_name(engine: Engine, index: Index) -> None:
+    first = index.target()
+    assert first is not None
+    name = make_beside(engine, index)
+    again = engine.open()
+    again.switch(name)
+    again.close()
+    old = engine.open(first)
+    assert (old.target(), old.count(lineage=OURS)) == (first, 0)
+    old.drop()
+    old.close()
+    last = engine.open()
+    assert (last.target(), last.relatives(), last.count(lineage=OURS)) == (name, [name], 2)
+
+
+def test_a_name_cannot_stand_for_what_is_not_there_or_no_relative(engine: Engine, index: Index) -> None:
+    target = index.target()
+    for name in ("docs__ffff", "another"):
+        with pytest.raises(ForeignIndexError, match=f"there is no collection {name}"):
+            index.switch(name)
+    assert index.target() == target
+
+
+def test_dropping_what_a_name_stands_for_leaves_the_name_free(engine: Engine, index: Index) -> None:
+    name = make_beside(engine, index)
+    again = engine.open()
+    again.switch(name)
+    again.drop()
+    again.close()
+    last = engine.open()
+    assert last.describe() is None
+    last.create(lineage=OURS, pipeline="c3")
+    assert last.describe() == CollectionInfo(OURS, "c3", ONLY_BM25, 0)

@@ -153,7 +153,7 @@ def test_shards_and_copies_are_said_when_a_collection_is_made(server: StandIn, u
     with opening(url) as index:
         create(index, wanted)
         assert find_differences(index.settings(), wanted) == []
-    assert server.kept["docs"].params["shard_number"] == 3
+    assert server.keeping("docs").params["shard_number"] == 3
 
 
 def test_copies_change_and_shards_never_do(url: str) -> None:
@@ -186,7 +186,7 @@ def test_quantization_is_taken_away(server: StandIn, url: str) -> None:
     with opening(url) as index:
         create(index, {"quantization.type": "scalar"})
         index.change_settings({"quantization.type": "none"})
-        assert server.kept["docs"].quantization is None
+        assert server.keeping("docs").quantization is None
         assert index.change_settings({"quantization.type": "none"}) == []
 
 
@@ -202,7 +202,7 @@ def test_a_postponed_indexing_survives_whoever_postponed_it(server: StandIn, url
     with opening(url) as index:
         create(index, {"indexing_threshold": 30_000})
         index.postpone_indexing()
-        assert server.kept["docs"].indexing_threshold == POSTPONED
+        assert server.keeping("docs").indexing_threshold == POSTPONED
     with opening(url) as index:
         info = index.describe()
         assert info is not None
@@ -210,7 +210,7 @@ def test_a_postponed_indexing_survives_whoever_postponed_it(server: StandIn, url
         index.postpone_indexing()  # once more: what is remembered is still the collection's own
         index.mark(lineage=OURS, pipeline="q")
         index.resume_indexing()
-        assert server.kept["docs"].indexing_threshold == 30_000
+        assert server.keeping("docs").indexing_threshold == 30_000
         info = index.describe()
         assert info is not None
         assert (info.pipeline, info.is_postponed) == ("q", False)
@@ -221,6 +221,6 @@ def test_a_threshold_that_changes_during_a_bulk_load_holds_after_it(server: Stan
         create(index, {})
         index.postpone_indexing()
         assert index.change_settings({"indexing_threshold": 5_000}) == [Difference("indexing_threshold", 10_000, 5_000)]
-        assert server.kept["docs"].indexing_threshold == POSTPONED
+        assert server.keeping("docs").indexing_threshold == POSTPONED
         index.resume_indexing()
-    assert server.kept["docs"].indexing_threshold == 5_000
+    assert server.keeping("docs").indexing_threshold == 5_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import socket
 import subprocess
@@ -214,7 +213,7 @@ def test_a_collection_that_vanished_is_named(stand_in: tuple[StandIn, str]) -> N
     with contextlib.closing(connect(url, "docs")) as index:
         index.create(lineage=OURS, pipeline="p")
         assert index.count(lineage=OURS) == 0
-        server.client.delete_collection("docs")
+        server.remove("docs")
         with pytest.raises(ForeignIndexError, match="there is no collection docs"):
             index.count(lineage=OURS)
 
@@ -282,11 +281,11 @@ def test_a_path_in_the_address_is_kept() -> None:
 
     def respond(request: Request) -> Answer:
         paths.append(request.path)
-        return Answer(200, b'{"result": {"exists": false}}')
+        return Answer(200, b'{"result": {"exists": false, "aliases": []}}')
 
     with serving(respond) as url:
         assert describe(f"{url}/behind/a/proxy/") is None
-    assert paths == ["/behind/a/proxy/collections/docs/exists"]
+    assert paths == ["/behind/a/proxy/aliases", "/behind/a/proxy/collections/docs/exists"]
 
 
 def test_every_write_waits_until_the_server_has_it(stand_in: tuple[StandIn, str]) -> None:
@@ -448,7 +447,8 @@ class CutShort:
 
 def creations(client: QdrantClient, limit: int = 30) -> Iterator[tuple[Callable[[], QdrantClient], int]]:
     for after in range(limit):
-        client.delete_collection("docs")
+        for collection in client.get_collections().collections:
+            client.delete_collection(collection.name)
         yield lambda after=after: CutShort(client, after), after  # type: ignore[misc,return-value]
 
 
@@ -495,16 +495,11 @@ def test_a_creation_cut_short_by_another_lineage_is_refused_once_it_holds_a_poin
         index.create(lineage=OURS, pipeline="p")
 
 
-def test_an_alias_is_not_dropped_in_silence() -> None:
-    class Aliased(StandIn):
-        def respond(self, request: Request) -> Answer:
-            # As the server does: an alias is looked through everywhere but here.
-            if request.method == "DELETE":
-                return Answer(200, json.dumps({"result": False, "status": "ok", "time": 0}).encode())
-            return super().respond(request)
-
-    server = Aliased()
-    with serving(server.respond) as url, contextlib.closing(connect(url, "docs")) as index:
-        index.create(lineage=OURS, pipeline="p")
-        with pytest.raises(ForeignIndexError, match="alias"):
-            index.drop()
+def test_a_name_and_its_collection_are_dropped_together(client: QdrantClient, index: ServerIndex) -> None:
+    index.create(lineage=OURS, pipeline="p")
+    assert [one.name for one in client.get_collections().collections] == ["docs__p"]
+    index.drop()
+    assert (client.get_collections().collections, client.get_aliases().aliases) == ([], [])
+    assert index.describe() is None
+    index.create(lineage=OURS, pipeline="q")
+    assert index.target() == "docs__q"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from qloader.planning.estimates import NUMBER_BYTES, Prices, estimate_plan, format_cost
+from qloader.planning.estimates import NUMBER_BYTES, Prices, Spared, estimate_plan, format_cost
 from qloader.planning.plan import Base, IndexTarget, Pipeline, PlanHeader, Summary
 from qloader.render.review import describe_estimate
 from qloader.state.records import Pace
@@ -84,15 +84,35 @@ def dense_header(**settings) -> PlanHeader:
 
 def test_a_dense_model_has_a_share_of_its_own_with_its_price_and_its_bytes():
     prices = Prices("USD", {"openai/large": 100})
-    found = estimate_plan(dense_header(dimensions=1_000), prices, cached=3)
+    found = estimate_plan(dense_header(dimensions=1_000), prices, spared=Spared(0))
     assert found is not None
     assert [(share.name, share.cost) for share in found.shares] == [("bm25", None), ("openai/large", 0.3802)]
     assert found.cost == 0.3802
     assert found.bytes - estimate_plan(header(14, 15_210)).bytes == 14 * 1_000 * NUMBER_BYTES
     assert describe_estimate(found) == (
-        "Estimate: 15,210 characters; 14 chunks to embed, 3 cached; about 3,802 tokens for bm25; about 3,802 tokens "
+        "Estimate: 15,210 characters; 14 chunks to embed, 0 cached; about 3,802 tokens for bm25; about 3,802 tokens "
         "for openai/large, about 0.38 USD; about 180 kB in Qdrant."
     )
+
+
+@pytest.mark.parametrize(
+    ("spared", "cost", "says"),
+    [
+        (Spared(3, 2, 10_000), 0.1302, "14 chunks to embed, 3 cached, 2 repeated; about 3,802 tokens for bm25; about "
+         "1,302 tokens for openai/large, about 0.13 USD; "),
+        (Spared(12, 2, 15_210), 0, "14 chunks to embed, 12 cached, 2 repeated; about 3,802 tokens for bm25; about 0 "
+         "tokens for openai/large, about 0.00 USD; "),
+        (Spared(None, 2, 10_000), 0.1302, "14 chunks to embed, 2 repeated; "),
+        (Spared(13, 0, 15_210), 0.0001, "about 1 token for openai/large, about 0.0001 USD; "),
+    ],
+)  # fmt: skip
+def test_what_is_cached_or_repeated_costs_nothing_and_a_policy_looks_at_the_whole(spared, cost, says):
+    prices = Prices("USD", {"openai/large": 100})
+    found = estimate_plan(dense_header(dimensions=1_000), prices, spared=spared)
+    assert found is not None
+    assert (found.cost, found.full_cost) == (cost, 0.3802)
+    assert found.bytes == estimate_plan(dense_header(dimensions=1_000)).bytes
+    assert says in describe_estimate(found)
 
 
 def test_what_nobody_knows_of_vectors_yet_is_said_and_not_counted():

@@ -73,13 +73,6 @@ def test_a_partial_plan_does_not_say_that_a_source_has_no_changes() -> None:
         assert "No changes in wiki" not in shown
 
 
-def test_a_partial_plan_of_another_pipeline_does_not_promise_to_replace_everything() -> None:
-    plan = partial(BOTH, make_plan([create("docs", "a.md")], index_action="replace"))
-    for shown in (text_of(plan), "".join(render_markdown(plan)), html_of(plan)):
-        assert "replaces what was selected" in shown
-        assert "replaces everything" not in shown
-
-
 def test_a_pattern_can_do_nothing_to_who_reads_it() -> None:
     plan = partial(PlanSelection(only=("`<b>\x1b[31m\u202e@all", "<script>alert(1)</script>")))
     text, markdown, page = text_of(plan), "".join(render_markdown(plan)), "".join(render_html(plan))

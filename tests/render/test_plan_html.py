@@ -93,7 +93,7 @@ def test_what_a_reviewer_should_know_stands_above_the_changes() -> None:
         "wiki listing incomplete, so nothing is deleted: 503",
         "Deletes allowed past the guards: docs",
     ]
-    assert notes[2].startswith("The pipeline (chunking or embedding) changed: the apply replaces everything")
+    assert notes[2].startswith("The pipeline (chunking or embedding) changed: the apply makes a new collection beside")
     assert tree.css_first(".unchanged").text() == "No changes in notes (1 document), wiki (3 documents)."
     assert "Rests on serial 7 of lineage 6f0c2b1e" in tree.css_first("footer").text()
 

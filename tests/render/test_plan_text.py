@@ -132,7 +132,7 @@ def test_a_fold_of_nothing_shows_counts_alone() -> None:
 def test_a_plan_says_what_it_does_to_the_collection() -> None:
     assert "The apply creates the collection handbook first." in in_a_log(first_plan())
     replaced = in_a_log(make_plan([update("docs", "a.md", 3, 0)], index_action="replace"))
-    assert "the apply replaces everything in the collection handbook, document by document." in replaced
+    assert "the apply makes a new collection beside handbook, and puts it in its place" in replaced
 
 
 def test_creating_an_empty_collection_is_not_called_no_change() -> None:

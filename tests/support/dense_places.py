@@ -15,9 +15,6 @@ from servers.embeddings import KEY, MODEL, EmbeddingsModel, make_app
 from servers.serving import serve
 from support.qdrant_loopback import StandIn, serving
 
-STOP = "."
-"""What is embedded once where nothing else tells how long vectors are."""
-
 
 @dataclass
 class DensePlace:
@@ -55,8 +52,8 @@ class DensePlace:
         return Workspace.open(file)
 
     def paid(self) -> list[str]:
-        """The texts that the provider embedded since the last time, but for the one that only tells the length."""
-        texts, self.model.texts = [text for text in self.model.texts if text != STOP], []
+        """The texts that the provider embedded since the last time."""
+        texts, self.model.texts = self.model.texts, []
         return texts
 
 

@@ -167,14 +167,26 @@ class StandIn:
     is_strict: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def keeping(self, name: str) -> Kept:
+        """How the collection is kept that a name stands for."""
+        return self.kept[self.client._client.aliases.get(name, name)]
+
+    def remove(self, name: str) -> None:
+        """Deletes the collection that a name stands for, behind everybody's back."""
+        self.client.delete_collection(self.client._client.aliases.get(name, name))
+
     def respond(self, request: Request) -> Answer:
         with self._lock:
             self.requests.append(request)
             parts = [urllib.parse.unquote(part) for part in request.path.strip("/").split("/")]
+            if parts in (["aliases"], ["collections"], ["collections", "aliases"]):
+                return self._answer_of_names(request, parts)
             name, rest = parts[1], "/".join(parts[2:])
             is_there = self.client.collection_exists(name)
             if rest == "exists":
                 return _result({"exists": is_there})
+            # What is kept of a collection is kept by its own name.
+            name = self.client._client.aliases.get(name, name) if request.method != "DELETE" or rest else name
             if not is_there and not (request.method == "PUT" and rest == ""):
                 if request.method == "DELETE":
                     return _result(False)
@@ -185,6 +197,17 @@ class StandIn:
                 return _error(404, f"Not found: No point with id {error.args[0]} found")
             except (ValueError, ValidationError) as error:
                 return _error(400, f"Bad request: {error}")
+
+    def _answer_of_names(self, request: Request, parts: list[str]) -> Answer:
+        if parts == ["aliases"]:
+            return _result(self.client.get_aliases())
+        if parts == ["collections"]:
+            return _result(self.client.get_collections())
+        steps = models.ChangeAliasesOperation.model_validate_json(request.body).actions
+        try:
+            return _result(self.client.update_collection_aliases(steps))
+        except ValueError as error:
+            return _error(400, f"Bad request: {error}")
 
     def _ask(self, name: str, method: str, rest: str, body: bytes) -> Any:
         client = self.client

@@ -41,8 +41,8 @@ def test_what_a_plan_announces_is_what_is_paid_for(place):
     write(place.folder / "docs", PAGES)
     announced, done = announce_and_apply(workspace)
     assert announced == (5, 0)
-    assert len(place.paid()) == done.dense.texts - 1 == 5
-    assert done.dense.tokens == place.model.tokens
+    assert len(place.paid()) == done.dense.texts == 5
+    assert (done.dense.cached, done.dense.tokens) == (0, place.model.tokens)
     assert_vectors_are_the_texts(workspace)
     # edited
     write(place.folder / "docs", {"page-0.md": "# Page 0\n\nAbout the lamp, and now about oil."})
@@ -67,6 +67,43 @@ def test_what_a_plan_announces_is_what_is_paid_for(place):
         assert result.plan.header.is_empty
     assert workspace.refresh(deep=True).points == ()
     assert place.paid() == []
+
+
+def test_a_paragraph_in_many_pages_is_announced_and_paid_once(place):
+    workspace = place.configure(more="prices: {per_million_tokens: {openai/words-32: 1000}}\n")
+    notice = "The same notice stands in every page, and is as long as a paragraph of a page has to be, if not longer."
+    own = "Page {n} alone says this, and says so much that a chunk is full of it: " + "word{n} " * 12
+    write(
+        place.folder / "docs", {f"page-{n}.md": f"# Notice\n\n{notice}\n\n# Own\n\n{own.format(n=n)}" for n in range(6)}
+    )
+    with workspace.temporary_plan() as result:
+        estimate = result.estimate
+        workspace.apply(result.plan)
+    paid = place.paid()
+    assert (estimate.points, estimate.cached, estimate.repeated) == (12, 0, 5)
+    assert sorted(paid) == sorted({text for text, _ in dense_vectors(workspace).values()})
+    assert estimate.cost == pytest.approx(round(sum(map(len, paid)) / 4) * 1000 / 1e6)
+    assert estimate.full_cost > estimate.cost
+    # another page with the same notice: cached, and not repeated
+    write(place.folder / "docs", {"page-6.md": f"# Notice\n\n{notice}\n\n# Own\n\n{own.format(n=6)}"})
+    with workspace.temporary_plan() as result:
+        estimate = result.estimate
+        workspace.apply(result.plan)
+    paid = place.paid()
+    assert (estimate.points, estimate.cached, estimate.repeated, len(paid)) == (2, 1, 0, 1)
+    assert estimate.cost == pytest.approx(round(len(paid[0]) / 4) * 1000 / 1e6)
+
+
+def test_max_cost_is_of_all_chunks_whatever_this_machine_has_cached(place):
+    write(place.folder / "docs", PAGES)
+    prices = "prices: {per_million_tokens: {openai/words-32: 1000}}\n"
+    plan_and_apply(place.configure(more=prices))
+    with place.configure(
+        name="other", more=f"{prices}policies: {{budget: {{max_cost: 0.01}}}}\n"
+    ).temporary_plan() as found:
+        assert (found.estimate.cached, found.estimate.cost) == (5, 0)
+        assert found.estimate.full_cost > 0.01
+        assert "max_cost is 0.01 USD" in str(found.refusal)
 
 
 def test_the_plan_file_does_not_depend_on_the_cache(place):

@@ -6,6 +6,7 @@ import pytest
 
 from qloader.errors import EmbeddingError
 from qloader.index.embedded import EmbeddedIndex
+from qloader.index.server import ServerIndex
 from qloader.state.store import StateStore
 from servers.embeddings import KEY, count_tokens
 from support.dense_places import dense_place, dense_vectors
@@ -16,9 +17,12 @@ PAGES = {f"page-{n}.md": f"# Page {n}\n\nThe {n}th of ten pages, with its own wo
 TEXTS = 10
 
 
-@pytest.fixture
-def place(tmp_path):
-    with dense_place(tmp_path) as place:
+INDEXES = {"embedded": EmbeddedIndex, "server": ServerIndex}
+
+
+@pytest.fixture(params=INDEXES)
+def place(request, tmp_path):
+    with dense_place(tmp_path, request.param) as place:
         write(tmp_path / "docs", PAGES)
         yield place
 
@@ -33,16 +37,17 @@ def assert_finished_without_paying_twice(place, workspace, paid):
 
 @pytest.mark.parametrize(
     ("owner", "method"),
-    [
-        (EmbeddedIndex, "upsert"),
-        (EmbeddedIndex, "create"),
+    [  # None: the index
+        (None, "upsert"),
+        (None, "create"),
         (StateStore, "record_intents"),
         (StateStore, "commit_batch"),
     ],
 )
 @pytest.mark.parametrize("call", [1, 3])
 @pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
-def test_killed_in_the_middle(place, monkeypatch, owner, method, call, is_done):
+def test_killed_in_the_middle(request, place, monkeypatch, owner, method, call, is_done):
+    owner = owner or INDEXES[request.node.callspec.params["place"]]
     if (method, call) == ("create", 3):
         pytest.skip("a collection is made once")
     workspace = place.configure()
@@ -91,7 +96,7 @@ def test_a_quota_that_is_spent_at_forty_percent(place):
     with workspace.temporary_plan() as result:
         chunks = result.estimate.points
     cost = count_tokens(next(iter(PAGES.values())))
-    place.model.quota = 1 + cost * chunks * 4 // 10
+    place.model.quota = cost * chunks * 4 // 10
     with pytest.raises(EmbeddingError) as caught:
         plan_and_apply(workspace)
     assert caught.value.exit_code == 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from statistics import fmean, stdev
 
 import pytest
 
-from qloader.errors import ConfigError, EmbeddingError, ForeignIndexError
+from qloader import Workspace
+from qloader.errors import ConfigError, EmbeddingError
 from qloader.index.protocol import DENSE_VECTOR, RRF_K, SPARSE_VECTOR
+from qloader.workspace.settings import Settings
 from support.dense_places import dense_place
 from support.workspaces import plan_and_apply, write
 
@@ -51,8 +54,7 @@ def test_every_mode_finds_what_has_the_words(workspace, mode):
 def test_hybrid_is_usual_and_is_the_fusion_of_both(workspace):
     hits = workspace.search("water of the river", explain=True)
     assert hits == workspace.search("water of the river", mode="hybrid", explain=True)
-    alone = {name: workspace.search("water of the river", mode=mode, limit=50)
-             for name, mode in ((SPARSE_VECTOR, "sparse"), (DENSE_VECTOR, "dense"))}  # fmt: skip
+    alone = rankings(workspace, "water of the river")
     for hit in hits:
         assert hit.score == pytest.approx(sum(1 / (one.rank - 1 + RRF_K) for one in hit.found_by), abs=1e-5)
         for one in hit.found_by:
@@ -82,6 +84,58 @@ def test_a_search_can_be_narrowed(workspace, mode, narrowed, found):
     assert set(ids(workspace.search(everything, mode=mode, limit=50, **narrowed))) == found
 
 
+def rankings(workspace, query):
+    """What each vector alone finds, best first."""
+    return {name: workspace.search(query, mode=mode, limit=50)
+            for name, mode in ((SPARSE_VECTOR, "sparse"), (DENSE_VECTOR, "dense"))}  # fmt: skip
+
+
+def test_weights_move_the_fusion_towards_a_ranking(place, workspace):
+    query = "water of the river"
+    alone = rankings(workspace, query)
+    weighted = {}
+    for dense in (1000, 3, 1, 1 / 3, 1 / 1000):
+        hits = weighted[dense] = workspace.search(query, weights={"dense": dense}, limit=50)
+        w = {DENSE_VECTOR: 2 * dense / (1 + dense), SPARSE_VECTOR: 2 / (1 + dense)}
+        for hit in hits:
+            ranks = {name: [one.id for one in found].index(hit.id) + 1 for name, found in alone.items()
+                     if hit.id in {one.id for one in found}}  # fmt: skip
+            assert hit.score == pytest.approx(sum(1 / (r / w[name] + RRF_K - 1) for name, r in ranks.items()), abs=1e-5)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert ids(weighted[1000]) == ids(alone[DENSE_VECTOR])
+    found = ids(alone[SPARSE_VECTOR])
+    assert ids(weighted[1 / 1000])[: len(found)] == found
+    usual = workspace.search(query, limit=50)  # of the engine
+    assert [(hit.id, round(hit.score, 5)) for hit in weighted[1]] == [(hit.id, round(hit.score, 5)) for hit in usual]
+    configured = place.configure(more="search: {weights: {bm25: 0.2, dense: 0.6}}\n")
+    assert ids(configured.search(query, limit=50)) == ids(weighted[3])
+    assert configured.search(query, limit=50, weights={}) == usual
+    assert {one.vector for hit in configured.search(query, explain=True) for one in hit.found_by} == {*alone}
+
+
+def test_dbsf_adds_scores_each_against_the_spread_of_its_ranking(place, workspace):
+    query = "water of the river"
+    scores = {}
+    for found in rankings(workspace, query).values():
+        mean, spread = fmean(hit.score for hit in found), stdev(hit.score for hit in found)
+        for hit in found:
+            scores[hit.id] = scores.get(hit.id, 0.0) + (hit.score - mean + 3 * spread) / (6 * spread)
+    hits = workspace.search(query, fusion="dbsf", limit=50)
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(scores, abs=1e-3)
+    assert hits == place.configure(more="search: {fusion: dbsf}\n").search(query, limit=50)
+    assert place.configure(more="search: {weights: {dense: 2}}\n").search(query, fusion="dbsf", limit=50) == hits
+
+
+def test_weights_and_fusions_that_are_none_are_refused(workspace):
+    with pytest.raises(ConfigError, match="the fusion dbsf takes no weights"):
+        workspace.search("water", fusion="dbsf", weights={"dense": 2})
+    for weights in ({"dens": 1}, {"dense": 0}, {"dense": float("nan")}, {"bm25": 1e9}):
+        with pytest.raises(ConfigError, match="is no weight"):
+            workspace.search("water", weights=weights)
+    with pytest.raises(ConfigError, match="are of a hybrid search, and this one is by --mode dense"):
+        workspace.search("water", mode="dense", fusion="rrf")
+
+
 def test_what_there_is_not_cannot_be_searched(workspace):
     with pytest.raises(ConfigError, match="holds no such source"):
         workspace.search("water", sources=["docz"])
@@ -104,12 +158,28 @@ def test_a_provider_that_is_down_names_the_search_by_words(place):
     assert "--mode sparse" in caught.value.remedy
 
 
-def test_vectors_of_another_model_are_not_compared(place):
-    other = place.configure(model="words-b")
-    with pytest.raises(ForeignIndexError, match="made by another model") as caught:
-        other.search("water")
+def test_a_question_is_embedded_by_the_model_that_made_the_vectors(place):
+    before = place.configure().search("water", mode="dense")
+    place.paid()
+    # The config is ahead of the index: the same provider is asked for the model that it had.
+    other = place.configure(model="words-b", document_prefix="passage: ")
+    assert other.search("water", mode="dense") == before
+    assert other.search("water") == place.configure().search("water")
+
+
+def test_vectors_of_another_provider_are_not_compared(place):
+    said = []
+    config = place.configure(provider="voyage").settings.config.file
+    other = Workspace.open(config)
+    other.settings = Settings.of(other.settings.config, tell=said.append)
+    with pytest.raises(ConfigError, match="made by openai/words-32, and the config names voyage/words-32") as caught:
+        other.search("water", mode="hybrid")
     assert "--mode sparse" in caught.value.remedy
-    assert other.search("water", mode="sparse")
+    assert other.search("water") == other.search("water", mode="sparse")
+    assert said == [
+        "Searched by words alone: the dense vectors in the index are made by openai/words-32, and the config names "
+        "voyage/words-32."
+    ]
 
 
 def test_without_dense_vectors_a_search_is_by_words(place):

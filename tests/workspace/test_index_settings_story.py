@@ -132,14 +132,14 @@ def test_a_server_in_strict_mode_answers_searches_by_fields_that_have_an_index(p
 @on_a_server
 def test_another_number_of_shards_is_refused_before_anything_is_written(place: Place, server: StandIn) -> None:
     plan_and_apply(place.configure("shards: 2"))
-    assert server.kept["test"].params["shard_number"] == 2
+    assert server.keeping("test").params["shard_number"] == 2
     write(place.folder / "docs", {"four.md": "# four\n"})
     workspace = place.configure(f"shards: 3, {TEAM}")
     server.requests.clear()
     with workspace.temporary_plan() as planned, pytest.raises(ConfigError, match="has 2 shards"):
         workspace.apply(planned.plan)
     assert {request.method for request in server.requests} <= {"GET", "POST"}
-    assert server.kept["test"].fields.keys() == {"source", "document_id", "qloader.lineage"}
+    assert server.keeping("test").fields.keys() == {"source", "document_id", "qloader.lineage"}
     (sentence,) = (s for s in workspace.refresh().settings if "shards" in s)
     assert sentence == "index.settings.shards is 3 in the config, and 2 in the collection."
 
@@ -150,14 +150,14 @@ def test_a_bulk_load_postpones_the_indexing_and_resumes_it(place: Place, server:
 
     def respond(request: Request) -> Answer:
         if request.method == "PUT" and request.path.endswith("/points"):
-            thresholds.append(server.kept["test"].indexing_threshold)
+            thresholds.append(server.keeping("test").indexing_threshold)
         return server.respond(request)
 
     with serving(respond) as url:
         place.index = f"url: '{url}'"
         plan_and_apply(place.configure("bulk_chunks: 3, indexing_threshold: 7000"))
         assert set(thresholds) == {POSTPONED}
-        assert server.kept["test"].indexing_threshold == 7000
+        assert server.keeping("test").indexing_threshold == 7000
         thresholds.clear()
         write(place.folder / "docs", {"four.md": "# four\n"})
         plan_and_apply(place.configure("bulk_chunks: 3, indexing_threshold: 7000"))
@@ -183,7 +183,7 @@ def test_a_bulk_load_that_dies_with_its_server_is_resumed_by_the_next_apply(
         workspace = place.configure("bulk_chunks: 1")
         with pytest.raises(IndexUnavailableError):
             plan_and_apply(workspace)
-        assert server.kept["test"].indexing_threshold == POSTPONED
+        assert server.keeping("test").indexing_threshold == POSTPONED
         written, is_down = 3, False
         assert workspace.refresh().settings == (
             "The indexing is postponed by a bulk load that was cut short: the next apply resumes it.",
@@ -192,4 +192,4 @@ def test_a_bulk_load_that_dies_with_its_server_is_resumed_by_the_next_apply(
         assert settings_of(workspace)["indexing_threshold"] == 10_000
     resumed = "Resumed the indexing that a bulk load had postponed, which was cut short."
     assert result.settings == (() if is_bulk_again else (resumed,))
-    assert server.kept["test"].indexing_threshold == 10_000
+    assert server.keeping("test").indexing_threshold == 10_000

@@ -10,12 +10,13 @@ a change to the protocol. docs/reliability.md says what a crash after each step 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from qloader.applying.events import BatchDone, DocumentDone, Listener, tell_nobody
 from qloader.applying.faults import find_faults
+from qloader.applying.live import Live
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import Applied, NewPoint, PointLabels, Work, plan_removal, plan_write
 from qloader.chunking.chunker import Chunker
@@ -24,7 +25,7 @@ from qloader.documents.hashing import content_hash, metadata_hash, point_keys
 from qloader.embedding.protocol import DocumentEmbedder
 from qloader.errors import EmbeddingError, SourceError
 from qloader.index.protocol import Index, Point, Vectors
-from qloader.planning.plan import Change, Plan
+from qloader.planning.plan import Change, ChunkCounts, Plan
 from qloader.sources.protocol import Source
 from qloader.state.records import DocumentRecord, FailureRecord, IntentRecord
 from qloader.state.store import StateStore
@@ -51,6 +52,7 @@ class Parts:
         batch_size: Documents in a batch, at most.
         should_stop: Asked at each batch edge; True ends the run there.
         listener: Told of each change and each batch when it is committed.
+        live: The collection that `index` is made beside; None where `index` is it.
     """
 
     sources: Mapping[str, Source]
@@ -64,11 +66,17 @@ class Parts:
     batch_size: int = 256
     should_stop: Callable[[], bool] = lambda: False
     listener: Listener = tell_nobody
+    live: Live | None = None
 
 
 @dataclass(slots=True)
 class Totals:
-    """Counts that grow while a run goes on."""
+    """Counts that grow while a run goes on.
+
+    Attributes:
+        carried: (source, id) of documents that were kept as they were in a collection made beside the live one.
+        homeless: Addresses of those that could not even be kept, since their texts cannot be embedded.
+    """
 
     actions: Counter[str] = field(default_factory=Counter)
     already: int = 0
@@ -76,6 +84,8 @@ class Totals:
     failures: list[FailureRecord] = field(default_factory=list)
     serial: int = 0
     stopped: bool = False
+    carried: set[tuple[str, str]] = field(default_factory=set)
+    homeless: list[str] = field(default_factory=list)
 
     def result(self) -> ApplyResult:
         """The counts as they stand."""
@@ -158,6 +168,8 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
         failed_before = len(totals.failures)
         loaded = list(_fetch(pending, parts, intents, totals))
         works: Sequence[Work] = [_chunk(item, parts.chunker, labels) for item in loaded]
+        if parts.live is not None:
+            works = [*works, *_carry(pending, totals.failures[failed_before:], parts, parts.live, intents)]
         works, vectors = _embed(works, parts, totals)
         _write(works, vectors, run_id, parts)
         _commit(works, run_id, parts, totals)
@@ -166,6 +178,63 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
         _tell(parts.listener, batch, pending, totals.failures[failed_before:])
         parts.listener(BatchDone(number, len(batch), done, totals.embedded, totals.serial))
     return totals
+
+
+def sweep(plan: Plan, run_id: int, parts: Parts, carried: Collection[tuple[str, str]]) -> int:
+    """Removes documents that an earlier plan brought into a collection made beside the live one, and this does not.
+
+    Args:
+        plan: The plan, of every document there is.
+        run_id: The run.
+        parts: What to work with.
+        carried: (source, id) of documents that stay though the plan says otherwise.
+
+    Returns:
+        How many.
+    """
+    living = ((change.source, change.id) for change in plan.changes() if change.after is not None)
+    held = ((record.source, record.id) for record in parts.state.documents())
+    gone = [key for key in _missing_from(held, living) if key not in carried]
+    for start in range(0, len(gone), parts.batch_size):
+        works = []
+        for source, document_id in gone[start : start + parts.batch_size]:
+            change = Change("delete", source, document_id, None, None, ChunkCounts(), "not planned any more")
+            works.append(plan_removal(change, _applied(change, parts, {})))
+        _write(works, {}, run_id, parts)
+        _commit(works, run_id, parts, Totals())
+    return len(gone)
+
+
+def _missing_from(keys: Iterable[tuple[str, str]], others: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Keys that are not among others; both in order."""
+    rest = iter(others)
+    other = next(rest, None)
+    for key in keys:
+        while other is not None and other < key:
+            other = next(rest, None)
+        if key != other:
+            yield key
+
+
+def first_text(
+    plan: Plan, sources: Mapping[str, Source], revisions: Mapping[str, str | None], chunker: Chunker
+) -> str | None:
+    """A text that a plan embeds, whatever else it does: the first chunk of its first document of which none is kept.
+
+    Returns:
+        The text; None where there is no such document, or it cannot be had just now.
+    """
+    for change in plan.changes():
+        if change.after is None or not change.chunks.add or change.chunks.keep or change.source not in sources:
+            continue
+        try:
+            (document,) = sources[change.source].fetch([change.id], revision=revisions.get(change.source))
+        except SourceError:
+            return None  # the apply will meet it too, and say what was done by then
+        if isinstance(document, Skipped) or content_hash(document.text).hex() != change.after.content:
+            return None
+        return next((chunk.text for chunk in chunker.split(document.text, document.syntax)), None)
+    return None
 
 
 def _tell(
@@ -300,6 +369,24 @@ def _verify(change: Change, result: Document | Skipped, totals: Totals) -> Docum
     return None
 
 
+def _carry(
+    changes: Sequence[Change],
+    failures: Sequence[FailureRecord],
+    parts: Parts,
+    live: Live,
+    intents: Mapping[tuple[str, str], IntentRecord],
+) -> list[Work]:
+    """What keeps documents as they are that could not be read as they were planned."""
+    failed = {(failure.source, failure.document_id) for failure in failures}
+
+    def applied(source: str, document_id: str) -> Applied:
+        record = parts.state.document(source, document_id)
+        before = None if record is None or record.is_deleted else record
+        return Applied(before, _touched_points(source, document_id, before, parts, intents))
+
+    return live.carry((change for change in changes if (change.source, change.id) in failed), applied)
+
+
 def _chunk(item: _Loaded, chunker: Chunker, labels: Mapping[str, PointLabels]) -> Work:
     if item.document is None:
         return plan_removal(item.change, item.applied)
@@ -321,6 +408,8 @@ def _embed(works: Sequence[Work], parts: Parts, totals: Totals) -> tuple[Sequenc
         for stored in parts.index.retrieve(list(donors), with_vectors=True):
             if stored.vectors.keys() >= parts.embedder.names:
                 vectors[donors[stored.id]] = stored.vectors
+    if parts.live is not None:
+        vectors |= parts.live.vectors(works, parts.embedder.names)
     while True:
         texts: dict[bytes, str] = {}
         for work in works:
@@ -333,19 +422,24 @@ def _embed(works: Sequence[Work], parts: Parts, totals: Totals) -> tuple[Sequenc
             if not error.positions:
                 raise
             # Once more without them: what came back is in the embedding cache.
-            works = _without(works, {list(texts)[position] for position in error.positions}, error, totals)
+            works = _without(works, {list(texts)[p] for p in error.positions}, error, parts.live, totals)
             continue
         totals.embedded += len(texts)
         return works, vectors
 
 
-def _without(works: Sequence[Work], chunks: set[bytes], error: EmbeddingError, totals: Totals) -> list[Work]:
+def _without(
+    works: Sequence[Work], chunks: set[bytes], error: EmbeddingError, live: Live | None, totals: Totals
+) -> list[Work]:
     """The works that need none of these chunks; the others are failures."""
     left = []
     for work in works:
         if any(point.chunk in chunks for point in _new_points(work)):
             change = work.change
-            totals.failures.append(FailureRecord(change.source, change.id, "embedding", str(error)))
+            if not work.is_carried:
+                totals.failures.append(FailureRecord(change.source, change.id, "embedding", str(error)))
+            if live is not None and live.holds(change):
+                totals.homeless.append(f"{change.address}: {error}")
         else:
             left.append(work)
     return left
@@ -378,7 +472,8 @@ def _commit(works: Sequence[Work], run_id: int, parts: Parts, totals: Totals) ->
         deleted=[key for work in works for key in work.forget],
         settled=[key for work in works for key in work.settled],
     )
-    totals.actions.update(work.change.action for work in works)
+    totals.actions.update(work.change.action for work in works if not work.is_carried)
+    totals.carried.update((r.source, r.id) for r in (w.record for w in works if w.is_carried) if r is not None)
 
 
 def _new_points(work: Work) -> Iterator[NewPoint]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from qloader.counting import counted
 from qloader.errors import ForeignIndexError, StalePlanError, StateError
@@ -133,33 +131,6 @@ def check_index(info: CollectionInfo | None, header: StateHeader | None, *, docu
     )
 
 
-_VECTORS_STAY = (
-    "A collection keeps the vectors that it was made with. Give the config another name and another index.collection "
-    "and apply it, which loads a collection beside this one; when nobody searches the old one any more, remove it with "
-    "`qloader destroy` and the old config."
-)
-
-
-def check_embedding(applied: Mapping[str, Any] | None, wanted: Mapping[str, Any], *, collection: str) -> None:
-    """Refuses a config whose vectors cannot be in the collection, as far as the settings tell.
-
-    Args:
-        applied: The embedding settings that the collection was filled with; None where they are not known.
-        wanted: Those of the config.
-        collection: The collection's name.
-
-    Raises:
-        ForeignIndexError: It has dense vectors and the config none, or the other way round, or they are of another
-            length.
-    """
-    if applied is None:
-        return
-    before, after = _length(applied), _length(wanted)
-    is_same_kind = (before is None) == (after is None)
-    if not is_same_kind or (before and after and before != after):
-        raise _unfit(collection, before, after)
-
-
 def check_vectors(info: CollectionInfo, dense: int | None, *, collection: str) -> None:
     """Refuses a collection that the vectors do not fit into.
 
@@ -171,23 +142,14 @@ def check_vectors(info: CollectionInfo, dense: int | None, *, collection: str) -
     Raises:
         ForeignIndexError: It has other ones.
     """
-    if info.dense != dense:
-        raise _unfit(collection, info.dense, dense)
-
-
-def _length(embedding: Mapping[str, Any]) -> int | None:
-    """How long dense vectors are by the settings: None where there are none, 0 where the settings do not say."""
-    dense = embedding.get("dense")
-    return None if dense is None else int(dense.get("dimensions") or 0)
-
-
-def _unfit(collection: str, before: int | None, after: int | None) -> ForeignIndexError:
-    has = (
-        "no dense vectors" if before is None else f"dense vectors of {before:,} numbers" if before else "dense vectors"
-    )
-    wants = "none" if after is None else f"those of {after:,} numbers" if after else "them"
-    return ForeignIndexError(
-        f"the collection {collection} has {has}, and the config asks for {wants}", remedy=_VECTORS_STAY
+    if info.dense == dense:
+        return
+    has = "no dense vectors" if info.dense is None else f"dense vectors of {info.dense:,} numbers"
+    makes = "none" if dense is None else f"those of {dense:,}"
+    raise ForeignIndexError(
+        f"the collection {collection} has {has}, and the provider makes {makes}, by the same settings as before",
+        remedy="If the model is another by now under the same name, give its length in embedding.dense.dimensions: the "
+        "next plan replaces the collection then. Else correct embedding.dense.",
     )
 
 

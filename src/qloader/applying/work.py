@@ -9,7 +9,7 @@ from typing import Any
 from qloader.chunking.chunker import Chunk
 from qloader.documents.document import Document
 from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash, point_bytes, point_ids, point_text
-from qloader.documents.payload import PayloadFacts, make_payload
+from qloader.documents.payload import PayloadFacts, make_payload, payload_of_pipeline
 from qloader.documents.times import seconds
 from qloader.planning.plan import Change
 from qloader.state.records import DocumentRecord, IntentRecord
@@ -40,6 +40,7 @@ class Work:
         intents: What must be written down before the index is touched: every point that is written or deleted,
             each under the document that its id was made of. A move has two, so that whoever recovers from a crash
             can bring back the old document without knowing of the new one.
+        is_carried: Whether the change cannot be made, and its document is kept as it is in another collection.
     """
 
     change: Change
@@ -50,10 +51,13 @@ class Work:
     stale: tuple[str, ...] = ()
     forget: tuple[tuple[str, str], ...] = ()
     intents: tuple[IntentRecord, ...] = ()
+    is_carried: bool = False
 
     @property
     def settled(self) -> tuple[tuple[str, str], ...]:
         """Documents whose intents end when this is committed."""
+        if self.is_carried and self.record is not None:
+            return ((self.record.source, self.record.id),)
         return ((self.change.source, self.change.id), *self.forget)
 
 
@@ -141,6 +145,29 @@ def plan_write(
     ]
     forget = ((change.source, change.from_id),)
     return Work(change, record, points, kept, donors, stale, forget, tuple(intents))
+
+
+def plan_carry(
+    change: Change, record: DocumentRecord, points: Sequence[tuple[str, Mapping[str, Any]]], applied: Applied
+) -> Work:
+    """The work for a document that is kept as it is, in a collection that is made beside its own.
+
+    Args:
+        change: The change that cannot be made.
+        record: The document as it is, with the pipeline that it will have.
+        points: Its points' ids and payloads, in the order of its chunks.
+        applied: What the state of the other collection knows of it.
+    """
+    new = tuple(
+        NewPoint(point, chunk, str(payload["text"]), payload_of_pipeline(payload, record.pipeline))
+        for (point, payload), chunk in zip(points, record.chunks, strict=True)
+    )
+    ids = {point.id for point in new}
+    old = dict.fromkeys((*_old_points(applied), *(point_text(point) for point in applied.intent)))
+    stale = tuple(point for point in old if point not in ids)
+    touched = _unique(*(point_bytes(point) for point in (*ids, *stale)))
+    intent = IntentRecord(record.source, record.id, touched)
+    return Work(change, record, new, stale=stale, intents=(intent,), is_carried=True)
 
 
 def plan_removal(change: Change, applied: Applied) -> Work:

@@ -18,10 +18,12 @@ from qloader.cli import (
     destroy_command,
     eval_command,
     history_command,
+    import_command,
     ingest_command,
     init_command,
     plan_command,
     refresh_command,
+    rollback_command,
     search_command,
     show_command,
     state_commands,
@@ -70,11 +72,14 @@ app.command("show")(show_command.show)
 app.command("verify")(verify_command.verify)
 app.command("apply")(apply_command.apply)
 app.command("ingest")(ingest_command.ingest)
+app.command("import")(import_command.import_collection)
 app.command("search")(search_command.search)
 app.command("eval")(eval_command.evaluate)
 app.command("status")(status_command.status)
 app.command("history")(history_command.history)
 app.command("refresh")(refresh_command.refresh)
+app.command("rollback")(rollback_command.rollback)
+app.command("prune")(rollback_command.prune)
 app.add_typer(state_commands.app, name="state")
 app.add_typer(cache_commands.app, name="cache")
 app.command("destroy")(destroy_command.destroy)

@@ -61,6 +61,13 @@ class SearchMode(StrEnum):
     sparse = "sparse"
 
 
+class FusionKind(StrEnum):
+    """How rankings become one."""
+
+    rrf = "rrf"
+    dbsf = "dbsf"
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="The config; else $QLOADER_CONFIG, else ./qloader.yaml."),
@@ -75,6 +82,21 @@ ModeOption = Annotated[
         help="By words (sparse), by meaning (dense) or by both (hybrid), which is usual where the config has dense "
         "vectors.",
     ),
+]
+FusionOption = Annotated[
+    FusionKind | None,
+    typer.Option(
+        "--fusion", help="How a hybrid search makes one ranking of two, by ranks or by scores; else as configured."
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", metavar="WEIGHTS", help="How much each ranking counts in rrf: dense=2,bm25=1; else as configured."
+    ),
+]
+RerankOption = Annotated[
+    bool, typer.Option("--rerank/--no-rerank", help="Whether the configured reranker puts the hits in order anew.")
 ]
 NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read and hash every document again.")]
 AllowDeletesOption = Annotated[
@@ -165,6 +187,24 @@ def request_of(
         since=None if since is None else parse_since(since),
         selection=selection_of(only or (), exclude or (), target or ()),
     )
+
+
+def read_weights(text: str | None) -> dict[str, float] | None:
+    """The weights that `--weights` names.
+
+    Raises:
+        ConfigError: Something else than names and numbers.
+    """
+    from qloader.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        return {name.strip(): float(weight) for name, weight in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise ConfigError(
+            f"--weights {text!r} is no list of names and numbers", remedy="Write --weights dense=2,bm25=1."
+        ) from None
 
 
 def people() -> Console:

@@ -19,11 +19,21 @@ def evaluate(
         int, typer.Option("-k", "--limit", min=1, max=1_000, help="How many documents of an answer count.")
     ] = 10,
     mode: common.ModeOption = None,
+    fusion: common.FusionOption = None,
+    weights: common.WeightsOption = None,
+    rerank: common.RerankOption = True,
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
     """Ask the index questions whose answers are known, and print recall, MRR and nDCG of each way of searching."""
-    found = common.open_workspace(context, config).evaluate(questions, limit=limit, modes=(mode.value,) if mode else ())
+    found = common.open_workspace(context, config).evaluate(
+        questions,
+        limit=limit,
+        modes=(mode.value,) if mode else (),
+        fusion=fusion.value if fusion else None,
+        weights=common.read_weights(weights),
+        rerank=rerank,
+    )
     if output_format is common.OutputFormat.json:
         common.print_json(
             {

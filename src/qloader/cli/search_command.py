@@ -19,6 +19,9 @@ def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="Words, as you would type them into a search box.")],
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, max=10_000, help="How many hits.")] = 5,
     mode: common.ModeOption = None,
+    fusion: common.FusionOption = None,
+    weights: common.WeightsOption = None,
+    rerank: common.RerankOption = True,
     source: common.SourceOption = None,
     path: Annotated[
         list[str] | None,
@@ -44,7 +47,10 @@ def search(
         ),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say which vector found each hit, at which rank and score.")
+        bool,
+        typer.Option(
+            "--explain", help="Say which vector found each hit, at which rank and score, and its rank before reranking."
+        ),
     ] = False,
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
@@ -55,6 +61,9 @@ def search(
         query,
         limit=limit,
         mode=mode.value if mode else None,
+        fusion=fusion.value if fusion else None,
+        weights=common.read_weights(weights),
+        rerank=rerank,
         sources=source or (),
         paths=path or (),
         metadata=dict(map(_read_pair, metadata or ())),
@@ -101,4 +110,6 @@ def _as_dict(hit: Hit, *, explain: bool) -> dict[str, Any]:
     }
     if explain:
         shown["found_by"] = [{"vector": one.vector, "rank": one.rank, "score": one.score} for one in hit.found_by]
+        if hit.rank_before is not None:
+            shown["rank_before"] = hit.rank_before
     return shown

@@ -23,6 +23,8 @@ def status(
                 "name": found.name,
                 "lineage": header.lineage if header else None,
                 "serial": header.serial if header else 0,
+                "replacement": (header.replacement or None) if header else None,
+                "replaced": (header.replaced or None) if header else None,
                 "sources": [
                     {
                         "name": source.name,

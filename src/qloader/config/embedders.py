@@ -6,48 +6,24 @@ A provider of another package brings its own, a subclass of `DenseSection`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    JsonValue,
-    SecretStr,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from qloader.config.endpoint import Address, Endpoint, placeholders
 from qloader.config.extensions import find_embedder, model_of, with_other_packages
-from qloader.config.fields import Secret, Section, Text, check_text, none_is_empty
-from qloader.config.units import Delay, Duration
+from qloader.config.fields import Section, Text
+from qloader.config.units import Delay
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 PLACEHOLDERS = ("texts", "text", "model", "kind", "dimensions")
 """What the body of `http` may name."""
-
-
-def _check_api(value: str) -> str:
-    try:
-        parts = urlsplit(check_text(value))
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_usable = False
-    if not is_usable or re.search(r"\s", value):
-        raise ValueError("expected the address of an API, such as https://api.openai.com/v1")
-    if parts.username or parts.password or parts.fragment:
-        raise ValueError("expected an address without a user, password or fragment in it; a key belongs in api_key")
-    return value
 
 
 def _check_function(value: str) -> str:
     if _FUNCTION.fullmatch(value) is None:
         raise ValueError("expected a function of an installed package, such as my_package.vectors:embed")
     return value
-
-
-Address = Annotated[str, AfterValidator(_check_api)]
 
 
 class DenseBatch(Section):
@@ -129,20 +105,8 @@ class DenseSection(Section):
         return self.batch.tokens or self.own_batch[1]
 
 
-class NetworkDense(DenseSection):
+class NetworkDense(DenseSection, Endpoint):
     """What the providers that are spoken to over HTTP have in common."""
-
-    url: Address = Field(description="The API's address.")
-    api_key: Secret = Field(default=None, description="The key; write `${API_KEY}`, not the key itself.")
-    headers: Annotated[dict[Text, SecretStr], BeforeValidator(none_is_empty)] = Field(
-        default_factory=dict, description="Sent with every request; the values are never shown."
-    )
-    timeout: Duration = Field(default=60.0, description="How long a connection, or the next bytes, are waited for.")
-    deadline: Duration = Field(default=300.0, description="How long one answer as a whole may take.")
-    ca_file: Text | None = Field(
-        default=None, description="A PEM file with more authorities to trust, relative to the config."
-    )
-    verify: bool = Field(default=True, description="Check the server's certificate; `false` only for a try.")
 
 
 class OpenaiConfig(NetworkDense):
@@ -199,7 +163,7 @@ class HttpDenseConfig(NetworkDense):
 
     @model_validator(mode="after")
     def _check_body(self) -> HttpDenseConfig:
-        names = set(_placeholders(self.body))
+        names = set(placeholders(self.body))
         unknown = sorted(names - {*PLACEHOLDERS})
         if unknown:
             raise ValueError(f"body: there is no {{{unknown[0]}}}; expected {{{'}, {'.join(PLACEHOLDERS)}}}")
@@ -212,7 +176,7 @@ class HttpDenseConfig(NetworkDense):
     @property
     def is_single(self) -> bool:
         """Whether a request takes one text only."""
-        return "text" in _placeholders(self.body)
+        return "text" in placeholders(self.body)
 
     @property
     def batch_texts(self) -> int:
@@ -293,10 +257,3 @@ def embedder_model(provider: str) -> type[Section] | None:
 
 DenseConfig = Annotated[_OwnConfig, with_other_packages("provider", EMBEDDER_TYPES, DenseSection, find_embedder)]
 """The section of any provider; of another package's, an instance of the model that the package gives."""
-
-
-def _placeholders(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return _PLACEHOLDER.findall(value)
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [name for part in parts for name in _placeholders(part)]

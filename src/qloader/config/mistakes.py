@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from qloader.config.embedders import EMBEDDER_TYPES, embedder_model
 from qloader.config.extensions import EMBEDDERS, SOURCES, names_in
 from qloader.config.models import Config
 from qloader.config.policies import PolicyConfig
+from qloader.config.rerankers import RERANKER_TYPES, reranker_model
 from qloader.config.sources import SOURCE_TYPES, source_model
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted
 
@@ -43,7 +44,11 @@ _EXPECTED = {
     "less_than_equal": "expected at most {le:g}",
     "literal_error": "expected {expected}",
 }
-_DENSE: Path_ = ("embedding", "dense")
+_PROVIDED: dict[Path_, Callable[[str], type[BaseModel] | None]] = {
+    ("embedding", "dense"): embedder_model,
+    ("search", "rerank"): reranker_model,
+}
+"""Sections whose `provider` tells the model."""
 _SECRET_KEYS = frozenset(
     {"token", "api_key", "password", "secret", "access_key_id", "secret_access_key", "session_token", "account_key"}
 )
@@ -88,8 +93,9 @@ def _mistake(path: Path_, error: ErrorDetails, parsed: ParsedFile) -> Mistake:
 
 def _kinds_at(path: Path_) -> tuple[str, str, list[str]]:
     """The key that tells which model a mapping is of, what it names, and what it may say."""
-    if path == _DENSE:
-        return "provider", "provider", [*EMBEDDER_TYPES, *names_in(EMBEDDERS)]
+    if path in _PROVIDED:
+        is_dense = path[0] == "embedding"
+        return "provider", "provider", [*EMBEDDER_TYPES, *names_in(EMBEDDERS)] if is_dense else [*RERANKER_TYPES]
     return "type", "source type", [*SOURCE_TYPES, *names_in(SOURCES)]
 
 
@@ -185,10 +191,10 @@ def _model_at(path: Path_, parsed: ParsedFile) -> type[BaseModel] | None:
         return source_model(kind) if isinstance(kind, str) else None
     if path[:1] == ("policies",):
         return PolicyConfig if len(path) == 2 else None
-    if path[:2] == _DENSE:
-        dense = _value_at(_DENSE, parsed.value)
-        kind = dense.get("provider") if isinstance(dense, dict) else None
-        model, path = embedder_model(kind) if isinstance(kind, str) else None, path[2:]
+    if find := _PROVIDED.get(path[:2]):
+        section = _value_at(path[:2], parsed.value)
+        kind = section.get("provider") if isinstance(section, dict) else None
+        model, path = find(kind) if isinstance(kind, str) else None, path[2:]
     for part in path:
         field = model.model_fields.get(str(part)) if model else None
         annotation = field.annotation if field else None

@@ -7,6 +7,7 @@ a section of defaults.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -217,32 +218,43 @@ class EmbeddingCacheConfig(Section):
     )
 
 
-class _AnyProvider:
-    """Leaves a section to `config/embedders.py`: its models take 15 ms to make, and are made where a config has one."""
+class _MadeLater:
+    """Leaves a section to models that take 5 to 15 ms to make: they are made where a config has such a section."""
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls._read)
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(cls._adapter().core_schema)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._read)
 
-    @classmethod
-    def _read(cls, value: Any) -> Any:
-        return cls._adapter().validate_python(value)
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(self._adapter().core_schema)
 
-    @staticmethod
-    def _adapter() -> TypeAdapter[Any]:
-        from qloader.config.embedders import DenseConfig
+    def _read(self, value: Any) -> Any:
+        return self._adapter().validate_python(value)
 
-        return TypeAdapter(DenseConfig)
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._find())
+
+
+def _find_embedders() -> Any:
+    from qloader.config.embedders import DenseConfig
+
+    return DenseConfig
+
+
+def _find_rerankers() -> Any:
+    from qloader.config.rerankers import RerankConfig
+
+    return RerankConfig
 
 
 if TYPE_CHECKING:
     from qloader.config.embedders import DenseSection as _Dense
+    from qloader.config.rerankers import RerankSection as _Rerank
 else:
-    _Dense = Annotated[Any, _AnyProvider]
+    _Dense = Annotated[Any, _MadeLater(_find_embedders)]
+    _Rerank = Annotated[Any, _MadeLater(_find_rerankers)]
 
 
 class EmbeddingConfig(Section):
@@ -280,6 +292,34 @@ class EmbeddingConfig(Section):
             near = get_close_matches(value.lower(), LANGUAGES, 1)
             hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(LANGUAGES)}"
             raise ValueError(f"not a language of BM25; {hint}")
+        return value
+
+
+class WeightsConfig(Section):
+    """How much each vector's ranking counts in a hybrid search, against the other's: 2 and 1 are as 0.8 and 0.4."""
+
+    bm25: float = Field(default=1.0, gt=0, le=1000, description="The ranking by words.")
+    dense: float = Field(default=1.0, gt=0, le=1000, description="The ranking by meaning.")
+
+
+class SearchConfig(Section):
+    """How a search puts its hits in order. No part of the pipeline: a change embeds and plans nothing."""
+
+    fusion: Literal["rrf", "dbsf"] = Field(
+        default="rrf",
+        description="How a hybrid search makes one ranking of two: `rrf` by ranks, `dbsf` by scores, each against the "
+        "spread of its own.",
+    )
+    weights: WeightsConfig = Field(default_factory=WeightsConfig, description="See below; of `rrf` only.")
+    rerank: _Rerank | None = Field(
+        default=None, description="A model that puts the best hits in order anew; without it there is none. See below."
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, value: WeightsConfig, info: ValidationInfo) -> WeightsConfig:
+        if info.data.get("fusion") == "dbsf" and value.bm25 != value.dense:
+            raise ValueError("only `fusion: rrf` takes weights")
         return value
 
 
@@ -358,6 +398,7 @@ class Config(Section):
     sources: dict[Name, SourceConfig] = Field(min_length=1, description="Where documents come from, by name.")
     chunking: ChunkingConfig = Field(default_factory=ChunkingConfig, description="How texts are cut.")
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig, description="How chunks become vectors.")
+    search: SearchConfig = Field(default_factory=SearchConfig, description="How a search puts its hits in order.")
     guards: GuardsConfig = Field(default_factory=GuardsConfig, description="What a plan may not do by itself.")
     policies: Annotated[dict[Name, PolicyConfig], BeforeValidator(none_is_empty)] = Field(
         default_factory=dict,

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from qloader.config.embedders import EMBEDDER_TYPES, DenseSection, NetworkDense
 from qloader.config.models import LANGUAGES, Config
 from qloader.config.policies import PolicyConfig
+from qloader.config.rerankers import RERANKER_TYPES, RerankSection
 from qloader.config.schema import build_schema, written
 from qloader.config.sources import DEFAULT_INCLUDE, SOURCE_TYPES
 
@@ -89,36 +90,41 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
 
 def _below(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for key, field in model.model_fields.items():
-        if key == "sources":
+        place = f"{prefix}{key}"
+        if place == "sources":
             for name, source in SOURCE_TYPES.items():
                 yield f"`sources.<name>` of type `{name}`", source
-        elif key == "policies":
+        elif place == "policies":
             yield "`policies.<name>`", PolicyConfig
-        elif key == "dense":
-            yield f"`{prefix}{key}`, whatever the provider", DenseSection
-            yield from _below(f"{prefix}{key}.", DenseSection)
+        elif place == "embedding.dense":
+            yield f"`{place}`, whatever the provider", DenseSection
+            yield from _below(f"{place}.", DenseSection)
             over_http = [f"`{name}`" for name, model in EMBEDDER_TYPES.items() if issubclass(model, NetworkDense)]
-            yield f"`{prefix}{key}` with {', '.join(over_http)}", NetworkDense
+            yield f"`{place}` with {', '.join(over_http)}", NetworkDense
             for name, provider in EMBEDDER_TYPES.items():
-                yield f"`{prefix}{key}` with `provider: {name}`", provider
+                yield f"`{place}` with `provider: {name}`", provider
+        elif place == "search.rerank":
+            yield f"`{place}`, whatever the provider", RerankSection
+            for name, reranker in RERANKER_TYPES.items():
+                yield f"`{place}` with `provider: {name}`", reranker
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield f"`{prefix}{key}`", field.annotation
-            yield from _below(f"{prefix}{key}.", field.annotation)
+            yield f"`{place}`", field.annotation
+            yield from _below(f"{place}.", field.annotation)
 
 
 def _fields(model: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
     """The keys in the order in which people write them: what must be there first."""
     fields = [item for item in model.model_fields.items() if not _is_inherited(model, *item)]
-    is_kind = model.model_fields.keys() & {"type", "provider"}
-    return sorted(fields, key=lambda item: not item[1].is_required()) if is_kind else fields
+    kinds = {"type", "provider"}
+    if not model.model_fields.keys() & kinds:
+        return fields
+    return sorted(fields, key=lambda item: (not item[1].is_required(), item[0] not in kinds))
 
 
 def _is_inherited(model: type[BaseModel], key: str, field: FieldInfo) -> bool:
     """Whether a provider has a key from what all providers have, whose table stands above."""
-    if not issubclass(model, DenseSection) or model is DenseSection:
-        return False
     base = model.__mro__[1]
-    above = base.model_fields.get(key) if issubclass(base, DenseSection) else None
+    above = base.model_fields.get(key) if issubclass(base, DenseSection | RerankSection) else None
     return above is not None and (above.description, above.default) == (field.description, field.default)
 
 

@@ -82,6 +82,14 @@ def make_payload(
     return payload
 
 
+def payload_of_pipeline(payload: Mapping[str, Any], pipeline: str) -> dict[str, Any]:
+    """The same payload for a point that another pipeline made."""
+    own = dict(payload[OWN])
+    if "pipeline" in own:
+        own["pipeline"] = pipeline
+    return {**payload, OWN: own}
+
+
 def expected_check(source: str, document_id: str, number: int, chunk: bytes, metadata: bytes) -> bytes:
     """What `payload_check` gives for a point that is as the state says: 16 bytes.
 

@@ -1,13 +1,13 @@
-"""The embedding cache's keys alone: how many texts of a plan it holds already. Imports neither numpy nor a client.
+"""Which texts of a plan are not paid for: the embedding cache holds them, or they repeat. Imports no numpy, no client.
 
-`plan` looks here; nothing is written, and whatever stands in the way only means that nothing is known.
+`plan` looks here; the cache is only read, and whatever stands in the way only means that nothing is known.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ class KnownTexts:
 
     Attributes:
         count: How many of the chunks so far the cache holds; None where that cannot be told.
+        repeated: How many of the others are the same as one before them, and are sent with it.
+        characters: The text of all these: what is in the plan and is not sent.
         dim: How long the model's vectors are: what the config says, or those in the cache; None where nothing tells.
     """
 
@@ -58,59 +60,92 @@ class KnownTexts:
         Args:
             path: The cache's file, which need not exist.
             section: What `embedding.dense` says. With a `document_prefix` the hash of a chunk does not tell the hash of
-                what is sent, so that nothing can be told.
+                what is sent, so that nothing can be told of the cache.
         """
         self.count: int | None = None if section.document_prefix else 0
+        self.repeated = 0
+        self.characters = 0
         self.dim = section.dimensions
         self._label = section.label
         self._path = path
         self._scope = document_scope(section)
-        self._connection: sqlite3.Connection | None = None
+        self._cache: sqlite3.Connection | None = None
+        self._seen: sqlite3.Connection | None = None
 
     def __enter__(self) -> KnownTexts:
-        if not self._path.exists():
-            return self
         try:
-            self._connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
-            facts = [
-                self._connection.execute(f"PRAGMA {fact}").fetchone()[0] for fact in ("application_id", "user_version")
-            ]
-            if facts != [APPLICATION_ID, CACHE_VERSION]:
-                self._give_up()
-            elif self.dim is None:
-                dims = self._connection.execute("SELECT dim FROM model WHERE name = ?", (self._label,)).fetchall()
-                self.dim = dims[0][0] if len(dims) == 1 else None
+            # What was seen may be millions of hashes: SQLite puts them on the disk where they become too many.
+            self._seen = sqlite3.connect("", isolation_level=None)
+            self._seen.execute("PRAGMA journal_mode = OFF")
+            self._seen.execute("CREATE TABLE seen (chunk BLOB PRIMARY KEY) WITHOUT ROWID")
+            self._seen.execute("BEGIN")
+            if self._path.exists():
+                self._open_cache()
         except sqlite3.Error:
             self._give_up()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        self._close()
 
-    def add(self, chunks: Sequence[bytes]) -> None:
-        """Counts the chunks of a document, by their hashes."""
-        if self.count is None or self._connection is None:
+    def add(self, chunks: Sequence[tuple[bytes, int]]) -> None:
+        """Counts the chunks of a document that are to be embedded: the hash of each, and its length in characters."""
+        if self._seen is None:
             return
-        keys = [cache_key(self._scope, chunk) for chunk in chunks]
         try:
-            for some in _pieces(keys):
-                marks = ",".join("?" * len(some))
-                rows = self._connection.execute(f"SELECT key FROM entry WHERE key IN ({marks})", some)
-                there = {key for (key,) in rows}
-                self.count += sum(key in there for key in some)
+            held = self._held([chunk for chunk, _ in chunks])
+            first = self._first_seen({chunk for chunk, _ in chunks} - held)
         except sqlite3.Error:
             self._give_up()
+            return
+        for chunk, characters in chunks:
+            if chunk in first:
+                first.remove(chunk)
+                continue
+            if chunk in held:
+                self.count = (self.count or 0) + 1
+            else:
+                self.repeated += 1
+            self.characters += characters
+
+    def _open_cache(self) -> None:
+        self._cache = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        facts = [self._cache.execute(f"PRAGMA {fact}").fetchone()[0] for fact in ("application_id", "user_version")]
+        if facts != [APPLICATION_ID, CACHE_VERSION]:
+            self._give_up()
+        elif self.dim is None:
+            dims = self._cache.execute("SELECT dim FROM model WHERE name = ?", (self._label,)).fetchall()
+            self.dim = dims[0][0] if len(dims) == 1 else None
+
+    def _held(self, chunks: Iterable[bytes]) -> set[bytes]:
+        """Those that the cache holds."""
+        if self.count is None or self._cache is None:
+            return set()
+        keys = {cache_key(self._scope, chunk): chunk for chunk in chunks}
+        return {keys[key] for key in _find(self._cache, "SELECT key FROM entry WHERE key IN", keys)}
+
+    def _first_seen(self, chunks: set[bytes]) -> set[bytes]:
+        """Those that were not seen before; from now on they were."""
+        if self._seen is None:
+            return set()
+        new = chunks.difference(_find(self._seen, "SELECT chunk FROM seen WHERE chunk IN", chunks))
+        self._seen.executemany("INSERT INTO seen VALUES (?)", ((chunk,) for chunk in new))
+        return new
 
     def _give_up(self) -> None:
-        self.count = None
-        with contextlib.suppress(sqlite3.Error):
-            if self._connection is not None:
-                self._connection.close()
-        self._connection = None
+        """Knows nothing: a cache that cannot be read may not be there to spare anything."""
+        self.count, self.repeated, self.characters = None, 0, 0
+        self._close()
+
+    def _close(self) -> None:
+        for connection in (self._cache, self._seen):
+            if connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+        self._cache = self._seen = None
 
 
-def _pieces(keys: Iterable[bytes]) -> Iterable[list[bytes]]:
+def _find(connection: sqlite3.Connection, question: str, keys: Iterable[bytes]) -> Iterator[bytes]:
     rest = iter(keys)
     while some := list(islice(rest, _AT_ONCE)):
-        yield some
+        yield from (key for (key,) in connection.execute(f"{question} ({','.join('?' * len(some))})", some))

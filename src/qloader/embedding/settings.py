@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
+
+from qloader.errors import ConfigError
 
 if TYPE_CHECKING:
     from qloader.config.embedders import DenseSection
@@ -56,3 +59,31 @@ def dense_settings(section: DenseSection) -> dict[str, Any]:
     said = section.model_dump(mode="json", exclude_none=True, exclude=set(section.manners))
     secrets = {name for name in said if isinstance(getattr(section, name), SecretStr)}
     return {"version": DENSE_VERSION, **{name: said[name] for name in sorted(said.keys() - secrets)}}
+
+
+def section_as_applied(section: DenseSection, applied: Mapping[str, Any] | None) -> DenseSection:
+    """A section of the config that gives the vectors that settings stand for, as `dense_settings` made them.
+
+    Args:
+        section: What the config says now: who the provider is, where it is, its key.
+        applied: The settings.
+
+    Raises:
+        ConfigError: Another provider, or another version of qloader, made these vectors; or there are none.
+    """
+    if applied == dense_settings(section):
+        return section
+    if applied is None or (applied.get("provider"), applied.get("version")) != (section.provider, DENSE_VERSION):
+        made = f"made by {applied['provider']}/{applied['model']}" if applied else "not there yet"
+        raise ConfigError(
+            f"the dense vectors in the index are {made}, and the config names {section.label}",
+            remedy="Plan and apply, so that both are the same; `--mode sparse` searches by words until then.",
+        )
+    shaping = {name: value for name, value in applied.items() if name != "version"}
+    return type(section).model_validate(
+        {name: getattr(section, name) for name in section.manners & _keys(section)} | shaping
+    )
+
+
+def _keys(section: DenseSection) -> frozenset[str]:
+    return frozenset(type(section).model_fields)

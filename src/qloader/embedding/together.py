@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -41,13 +41,16 @@ class Embedders:
         """What the dense vectors took so far; None where there are none."""
         return None if self._dense is None else self._dense.tally
 
-    def dense_size(self) -> int | None:
-        """How long `dense` is; None where there is none. Embeds a full stop, once, where nothing else tells.
+    def dense_size(self, sample: Callable[[], str | None] = lambda: None) -> int | None:
+        """How long `dense` is; None where there is none. Embeds a text, once, where nothing else tells.
+
+        Args:
+            sample: A text that is embedded anyway, or None for a full stop; called where it is needed only.
 
         Raises:
             EmbeddingError: The provider cannot be asked, or refuses.
         """
-        return None if self._dense is None else self._dense.dim
+        return None if self._dense is None else self._dense.size(sample)
 
     def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
         """The vectors of texts to be found, by name, one result for each text, in order.

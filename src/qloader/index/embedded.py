@@ -3,6 +3,7 @@
     <path>/<collection>/qloader.json    whose it is (index/marker.py)
     <path>/<collection>/lock            held by the one process that has it open (index/folder_lock.py)
     <path>/<collection>/shard/          the engine's files
+    <path>/<collection>.target.json     which collection the name stands for, where it is another one
 
 The engine appends each write to its log before it applies it, so that a write that returned survives
 the death of the process; `flush` syncs the log, then the data, and so survives a power cut.
@@ -30,7 +31,18 @@ from qloader.index.collection_settings import (
 )
 from qloader.index.dense_size import odd_length, unlike
 from qloader.index.folder_lock import FolderLock, held
-from qloader.index.marker import SHARD, Marker, collection_folder, os_errors, read_marker, sync_folder, write_marker
+from qloader.index.marker import (
+    SHARD,
+    Marker,
+    collection_folder,
+    find_target,
+    os_errors,
+    read_marker,
+    remove_target,
+    sync_folder,
+    write_marker,
+    write_target,
+)
 from qloader.index.protocol import (
     DENSE_VECTOR,
     EVERYWHERE,
@@ -39,6 +51,7 @@ from qloader.index.protocol import (
     SPARSE_VECTOR,
     TIES,
     CollectionInfo,
+    Fusion,
     Guard,
     Hit,
     Point,
@@ -48,6 +61,7 @@ from qloader.index.protocol import (
     Where,
     allow,
     in_order,
+    is_relative,
     metadata_path,
     metadata_readings,
     owner_fields,
@@ -80,6 +94,7 @@ class EmbeddedIndex:
         create_dirs: Whether `create` may make `path` itself.
         lock_wait: Seconds to wait where another process has the collection open.
         guard: Called before each batch that changes something; raises where this process may change nothing any more.
+        is_itself: Whether the name is the collection's own, which stands for no other.
     """
 
     def __init__(
@@ -90,10 +105,13 @@ class EmbeddedIndex:
         create_dirs: bool = True,
         lock_wait: float = LOCK_WAIT,
         guard: Guard = allow,
+        is_itself: bool = False,
     ) -> None:
         self._path = path
-        self._collection = collection
-        self._folder = collection_folder(path, collection)
+        self._name = collection
+        self._is_itself = is_itself
+        self._collection = self._find_target()
+        self._folder = collection_folder(path, self._collection)
         self._create_dirs = create_dirs
         self._lock_wait = lock_wait
         self._guard = guard
@@ -106,7 +124,7 @@ class EmbeddedIndex:
     def describe(self) -> CollectionInfo | None:
         """What is there, or None where the collection does not exist."""
         self._check_open()
-        marker = read_marker(self._path, self._collection)
+        marker = read_marker(self._path, self._collection, is_itself=True)
         if not (self._folder / SHARD).is_dir():
             return None
         points = int(self._load().info().points_count)
@@ -264,16 +282,24 @@ class EmbeddedIndex:
         page: int = 1000,
     ) -> Iterator[StoredPoint]:
         """Every point that the lineage owns, or those of one document, page by page, in id order."""
-        from qdrant_edge import ScrollRequest
-
-        owned = _owned_by(lineage, document)
-        offset: Any = None
         if document is None and with_payload:
             self._opened()
             _read_ahead(self._folder / SHARD)
+        yield from self._scroll(_owned_by(lineage, document), with_payload, with_vectors, page)
+
+    def foreign(self, *, lineage: str, page: int = 1000) -> Iterator[StoredPoint]:
+        """Every point that the lineage does not own, with payload and vectors, page by page, in id order."""
+        from qdrant_edge import Filter
+
+        yield from self._scroll(Filter(must_not=[_owned_by(lineage)]), True, True, page)
+
+    def _scroll(self, chosen: Filter, with_payload: bool, with_vectors: bool, page: int) -> Iterator[StoredPoint]:
+        from qdrant_edge import ScrollRequest
+
+        offset: Any = None
         while True:
             request = ScrollRequest(
-                offset=offset, limit=page, filter=owned, with_payload=with_payload, with_vector=with_vectors
+                offset=offset, limit=page, filter=chosen, with_payload=with_payload, with_vector=with_vectors
             )
             shard = self._opened()
             with self._engine_errors("read"):
@@ -313,14 +339,23 @@ class EmbeddedIndex:
         return self._query(request)
 
     def fuse(
-        self, vectors: Vectors, *, limit: int, depth: int, lineage: str | None = None, where: Where = EVERYWHERE
+        self,
+        vectors: Vectors,
+        *,
+        limit: int,
+        depth: int,
+        fusion: Fusion = "rrf",
+        lineage: str | None = None,
+        where: Where = EVERYWHERE,
     ) -> list[Hit]:
-        """The best points by several named vectors together, best first: their ranks are fused."""
-        from qdrant_edge import Fusion, Prefetch, Query, QueryRequest
+        """The best points by several named vectors together, best first: their ranks or scores are fused."""
+        from qdrant_edge import Fusion as Fusions
+        from qdrant_edge import Prefetch, Query, QueryRequest
 
         self._check_known(vectors)
         chosen = _filter(lineage, where)
-        fused: Any = Fusion.Rrf(k=RRF_K)  # a Fusion, which the engine's own types do not know
+        # A Fusion, which the engine's own types do not know.
+        fused: Any = Fusions.Rrf(k=RRF_K) if fusion == "rrf" else Fusions.Dbsf()
         request = QueryRequest(
             limit=limit * TIES,
             prefetches=[
@@ -367,6 +402,52 @@ class EmbeddedIndex:
                 shutil.rmtree(self._folder)
         finally:
             self._lock.give_back()
+        if self._collection != self._name and not (self._path / self._name).exists():
+            remove_target(self._path, self._name)
+            self._collection, self._folder = self._name, collection_folder(self._path, self._name)
+            self._lock = FolderLock(self._folder)
+
+    def target(self) -> str | None:
+        """The collection that this name stands for; None where there is none."""
+        self._check_open()
+        target = self._find_target()
+        return target if read_marker(self._path, target, is_itself=True) is not None else None
+
+    def filled_by(self) -> str | None:
+        """The fingerprint of the pipeline that the collection was filled with."""
+        self._check_open()
+        marker = read_marker(self._path, self._collection, is_itself=True)
+        return marker.pipeline if marker else None
+
+    def _find_target(self) -> str:
+        return self._name if self._is_itself else find_target(self._path, self._name)
+
+    def relatives(self) -> list[str]:
+        """All collections that this name may stand for."""
+        self._check_open()
+        with os_errors(f"the embedded index {self._path} cannot be read"):
+            folders = [folder.name for folder in self._path.iterdir()] if self._path.is_dir() else []
+        return sorted(n for n in folders if is_relative(n, self._name) and (self._path / n / SHARD).is_dir())
+
+    def switch(self, to: str) -> None:
+        """Lets this name stand for another collection: its pointer file is replaced, whole.
+
+        Raises:
+            ForeignIndexError: There is no such collection.
+            IndexUnavailableError: The file cannot be written.
+        """
+        self._check_open()
+        if read_marker(self._path, to, is_itself=True) is None or not is_relative(to, self._name):
+            raise ForeignIndexError(
+                f"there is no collection {to} in {self._path} that {self._name} can stand for",
+                remedy="Check index.path and index.collection.",
+            )
+        self._guard()
+        self._release()
+        if self._find_target() != to:
+            write_target(self._path, self._name, to)
+        self._collection, self._folder = to, collection_folder(self._path, to)
+        self._lock = FolderLock(self._folder)
 
     def flush(self) -> None:
         """Makes all earlier writes survive a power cut: the engine syncs its log, then its data."""
@@ -380,7 +461,8 @@ class EmbeddedIndex:
 
         Costs nothing where there is nothing to do. Measured on a million short points: 54 s and 3.5 GB, once, after
         which they open in 0.2 s and 180 MB, not in 2 s and 940 MB. Done again and again in the midst of a load it more
-        than doubles the load's time, so that nothing does it by itself.
+        than doubles the load's time, and the engine holds Python's lock until it is done, so that no lease is
+        renewed meanwhile: nothing does it by itself.
         """
         shard = self._opened()
         self._check_space(0, copies=_size(self._folder / SHARD))
@@ -412,7 +494,7 @@ class EmbeddedIndex:
         """The engine of a collection that exists, with the vectors it must have."""
         self._check_open()
         if self._shard is None or self._vectors is None:
-            if read_marker(self._path, self._collection) is None:
+            if read_marker(self._path, self._collection, is_itself=True) is None:
                 raise self._gone()
             self._load()
             self._check_vectors()

@@ -1,7 +1,8 @@
 """Whose an embedded index is: a small file beside the engine's folder, read without the engine.
 
 `plan` compares it with the state. It is written last when a collection is created and replaced whole,
-so that a reader sees the old facts or the new ones, never half of them.
+so that a reader sees the old facts or the new ones, never half of them. The same holds for the pointer file,
+`<collection>.target.json`, which says which collection a name stands for once it was replaced by another.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from qloader.errors import ForeignIndexError, IndexUnavailableError
+from qloader.index.protocol import is_relative
 
 FORMAT = "qloader.index/1"
 MARKER = "qloader.json"
+POINTER_FORMAT = "qloader.pointer/1"
+POINTER = ".target.json"
+"""What a pointer file is called, after the collection that stands for another."""
 SHARD = "shard"
 
 
@@ -50,12 +55,66 @@ def collection_folder(path: Path, collection: str) -> Path:
     return path / collection
 
 
-def read_marker(path: Path, collection: str) -> Marker | None:
+def find_target(path: Path, collection: str) -> str:
+    """The collection that a name stands for: the one that its pointer file names, else the one of that name.
+
+    Raises:
+        ForeignIndexError: The file is no pointer.
+        IndexUnavailableError: The file cannot be read, or the name cannot be one.
+    """
+    file = _pointer(path, collection)
+    with os_errors(f"the embedded index {path} cannot be read"):
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return collection
+    try:
+        facts = json.loads(text)
+        if facts["format"] == POINTER_FORMAT and is_relative(str(facts["target"]), collection):
+            return str(facts["target"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ForeignIndexError(
+        f"{file} is damaged, or by a newer qloader: it does not say which collection {collection} stands for",
+        remedy="Restore it from a backup, or move the index folder away and load it anew.",
+    )
+
+
+def write_target(path: Path, collection: str, target: str) -> None:
+    """Lets a name stand for another collection; whoever reads it finds the old one or the new one.
+
+    Raises:
+        IndexUnavailableError: It cannot be written.
+    """
+    file = _pointer(path, collection)
+    _write_whole(file, {"format": POINTER_FORMAT, "target": target})
+
+
+def remove_target(path: Path, collection: str) -> None:
+    """Lets a name stand for nothing but a collection of that very name.
+
+    Raises:
+        IndexUnavailableError: The pointer file cannot be removed.
+    """
+    file = _pointer(path, collection)
+    with os_errors(f"the embedded index {path} cannot be written"):
+        file.unlink(missing_ok=True)
+        if path.is_dir():
+            sync_folder(path)
+
+
+def _pointer(path: Path, collection: str) -> Path:
+    folder = collection_folder(path, collection)
+    return folder.with_name(f"{folder.name}{POINTER}")
+
+
+def read_marker(path: Path, collection: str, *, is_itself: bool = False) -> Marker | None:
     """Reads whose a collection is, without opening the engine.
 
     Args:
         path: The folder of the embedded index.
         collection: The collection's name.
+        is_itself: Whether that is its own, which stands for no other.
 
     Returns:
         None where there is no such collection: it was never created, or not to the end, or it was removed.
@@ -64,7 +123,7 @@ def read_marker(path: Path, collection: str) -> Marker | None:
         ForeignIndexError: The file is no marker, or one of a newer qloader.
         IndexUnavailableError: The file cannot be read.
     """
-    folder = collection_folder(path, collection)
+    folder = collection_folder(path, collection if is_itself else find_target(path, collection))
     file = folder / MARKER
     with os_errors(f"the embedded index {folder} cannot be read"):
         try:
@@ -101,16 +160,21 @@ def write_marker(folder: Path, marker: Marker) -> None:
         "lineage": marker.lineage,
         "pipeline": marker.pipeline,
     }
+    _write_whole(folder / MARKER, facts)
+
+
+def _write_whole(file: Path, facts: Mapping[str, str]) -> None:
     data = (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode()
+    folder = file.parent
     with os_errors(f"the embedded index {folder} cannot be written"):
         # mkstemp makes the file readable by its owner only, whatever the umask.
-        handle, name = tempfile.mkstemp(prefix=f".{MARKER}.", dir=folder)
+        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=folder)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(folder / MARKER)
+            with os.fdopen(handle, "wb") as opened:
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            Path(name).replace(file)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qloader.index.marker import Marker, read_marker
+from qloader.index.marker import Marker, find_target, read_marker
 from qloader.index.protocol import Guard, allow
 from qloader.retrying import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
     from qloader.index.protocol import Index
 
-__all__ = ["Marker", "open_index", "read_marker"]
+__all__ = ["Marker", "find_target", "open_index", "read_marker"]
 
 
 def open_index(
@@ -26,6 +26,7 @@ def open_index(
     retries: RetryPolicy = NO_RETRIES,
     lock_wait: float | None = None,
     guard: Guard = allow,
+    is_itself: bool = False,
 ) -> Index:
     """Opens an index, lazily: nothing is read, locked or connected before the first call.
 
@@ -39,6 +40,7 @@ def open_index(
         retries: How often a request to a server that failed is sent again.
         lock_wait: Seconds to wait where another process has an embedded index open; the engine's own where None.
         guard: Called before each write; raises where this process may write nothing any more.
+        is_itself: Whether the name is one collection's own, which stands for no other.
 
     Raises:
         ValueError: Neither a path nor a url is given.
@@ -48,7 +50,7 @@ def open_index(
         from qloader.index.embedded import LOCK_WAIT, EmbeddedIndex
 
         wait = LOCK_WAIT if lock_wait is None else lock_wait
-        return EmbeddedIndex(embedded_path, collection, lock_wait=wait, guard=guard)
+        return EmbeddedIndex(embedded_path, collection, lock_wait=wait, guard=guard, is_itself=is_itself)
     if url is None:
         raise ValueError("an index needs a path or a url")
     from qloader.index.server import connect
@@ -61,4 +63,5 @@ def open_index(
         timeout=timeout,
         retries=retries,
         guard=guard,
+        is_itself=is_itself,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from itertools import chain, count
+from typing import Any, Literal, Protocol
 
 from qloader.index.collection_settings import AS_THEY_ARE, CollectionSettings, Difference
 
@@ -15,9 +16,14 @@ DENSE_VECTOR = "dense"
 RRF_K = 2
 """The constant of reciprocal rank fusion, Qdrant's own: a hit of rank r (from 0) counts 1 / (r + k)."""
 
+Fusion = Literal["rrf", "dbsf"]
+"""How rankings become one: by ranks, or by scores (distribution-based), each against the spread of its own ranking."""
+
 PAYLOAD_INDEXES = ("source", "document_id", "qloader.lineage")
 """Payload fields with a keyword index: what searches filter by, and what tells our points from foreign ones."""
 
+_BESIDE = "__"
+"""What stands between a collection's name and the fingerprint in the name of one that is made beside it."""
 
 Guard = Callable[[], None]
 """Asked right before the index is changed; raises where this process may change nothing any more."""
@@ -80,15 +86,17 @@ class Hit:
 
     Attributes:
         id: The point's.
-        score: Of BM25, the cosine, or of the fused ranks.
+        score: Of BM25, the cosine, of the fused ranks or scores, or a reranker's.
         payload: What the point says.
         found_by: Which vectors found it, where somebody asked for that.
+        rank_before: Its rank, from 1, before a reranker gave it this one, where somebody asked for that.
     """
 
     id: str
     score: float
     payload: Mapping[str, Any]
     found_by: tuple[FoundBy, ...] = ()
+    rank_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,24 @@ class Where:
 
 EVERYWHERE = Where()
 """A search through all that there is."""
+
+
+def beside(collection: str, pipeline: str, taken: Collection[str] = ()) -> str:
+    """The name of a collection of its own for a pipeline, which `collection` may stand for.
+
+    Args:
+        collection: The name that searches use.
+        pipeline: The fingerprint of what fills it.
+        taken: Names that cannot be it.
+    """
+    name = f"{collection}{_BESIDE}{pipeline}"
+    numbers = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbers) if one not in taken)
+
+
+def is_relative(name: str, collection: str) -> bool:
+    """Whether a name is one that `collection` may stand for."""
+    return name == collection or re.fullmatch(re.escape(collection) + _BESIDE + r"[0-9a-f]+(-\d+)?", name) is not None
 
 
 def metadata_path(key: str) -> str:
@@ -256,6 +282,10 @@ class Index(Protocol):
         """How many points the lineage owns."""
         ...
 
+    def foreign(self, *, lineage: str, page: int = 1000) -> Iterator[StoredPoint]:
+        """Every point that the lineage does not own, with payload and vectors, page by page, in id order."""
+        ...
+
     def search(
         self,
         vector: SparseVector | Sequence[float],
@@ -269,14 +299,22 @@ class Index(Protocol):
         ...
 
     def fuse(
-        self, vectors: Vectors, *, limit: int, depth: int, lineage: str | None = None, where: Where = EVERYWHERE
+        self,
+        vectors: Vectors,
+        *,
+        limit: int,
+        depth: int,
+        fusion: Fusion = "rrf",
+        lineage: str | None = None,
+        where: Where = EVERYWHERE,
     ) -> list[Hit]:
-        """The best points by several named vectors together, best first: their ranks are fused (RRF, k = 2).
+        """The best points by several named vectors together, best first.
 
         Args:
             vectors: What is looked for, by the vectors' names.
             limit: How many points at most.
             depth: How many of the nearest points by each vector take part.
+            fusion: How their rankings become one.
             lineage: Only its own points where one is given.
             where: Which points are looked at.
         """
@@ -284,6 +322,33 @@ class Index(Protocol):
 
     def drop(self) -> None:
         """Deletes the collection and all that is in it; does nothing where it does not exist."""
+        ...
+
+    def target(self) -> str | None:
+        """The name of the collection that this name stands for: itself or a relative; None where there is none."""
+        ...
+
+    def filled_by(self) -> str | None:
+        """The fingerprint of the pipeline that the collection was filled with; None where there is none of ours.
+
+        Cheaper than `describe`.
+        """
+        ...
+
+    def relatives(self) -> list[str]:
+        """The names of all collections that this name may stand for, in order: itself, and those made beside it."""
+        ...
+
+    def switch(self, to: str) -> None:
+        """Lets this name stand for another collection from here on, for whoever uses it.
+
+        A search before it is answered by the former collection and one after it by the other; none finds nothing in
+        between. The former collection stays, under its own name; but on a server one that itself has this name must be
+        deleted, since a server has no two things of one name.
+
+        Args:
+            to: One of `relatives`. Nothing is done where it is the target already.
+        """
         ...
 
     def flush(self) -> None:

@@ -12,6 +12,10 @@ whoever was cut short creates it again. During a bulk load `indexing_threshold` 
 own is, and is to be again. Every write waits until the server has applied it and has it in its
 log, so that `flush` has nothing to do; whether that log survives a power cut is the server's affair.
 
+What has the collection's name is an alias, so that it can stand for another collection in one step: the collection
+itself is `<name>__<pipeline>`. One that an older qloader made has the name itself. Who asks looks once which
+collection that is, and asks the collection.
+
 A request that failed in passing is sent again (`retrying.py`), and one that the server finds too large in two
 halves. Nothing tells a write that was done from one whose answer was lost, and nothing has to: each may be repeated.
 
@@ -48,6 +52,7 @@ from qloader.index.protocol import (
     SPARSE_VECTOR,
     TIES,
     CollectionInfo,
+    Fusion,
     Guard,
     Hit,
     Point,
@@ -56,7 +61,9 @@ from qloader.index.protocol import (
     Vectors,
     Where,
     allow,
+    beside,
     in_order,
+    is_relative,
     metadata_path,
     metadata_readings,
     owner_fields,
@@ -88,6 +95,7 @@ def connect(
     timeout: float = 30.0,
     retries: RetryPolicy = NO_RETRIES,
     guard: Guard = allow,
+    is_itself: bool = False,
 ) -> ServerIndex:
     """A collection on a server. Nothing is imported or connected before the first call.
 
@@ -100,6 +108,7 @@ def connect(
         timeout: How long one request may take, in seconds; for gRPC rounded up to whole ones.
         retries: How often a request that failed is sent again; by itself never.
         guard: See `ServerIndex`.
+        is_itself: See `ServerIndex`.
 
     Raises:
         IndexUnavailableError: The name, the address or the key cannot be one.
@@ -128,7 +137,9 @@ def connect(
             check_compatibility=False,
         )
 
-    return ServerIndex(make_client, collection, server=server, secret=api_key, retries=retries, guard=guard)
+    return ServerIndex(
+        make_client, collection, server=server, secret=api_key, retries=retries, guard=guard, is_itself=is_itself
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,7 @@ class ServerIndex:
         retries: How often a request that failed is sent again.
         guard: Called before each request that changes something, also before it is sent again; raises where this
             process may change nothing any more.
+        is_itself: Whether the name is the collection's own, which stands for no other.
     """
 
     def __init__(
@@ -182,8 +194,10 @@ class ServerIndex:
         secret: str | None = None,
         retries: RetryPolicy = NO_RETRIES,
         guard: Guard = allow,
+        is_itself: bool = False,
     ) -> None:
         self._make_client = make_client
+        self._is_itself = is_itself
         self._collection = collection
         self._server = server
         self._secret = secret
@@ -191,6 +205,7 @@ class ServerIndex:
         self._guard = guard
         self._max_weight: int | None = None
         self._client: QdrantClient | None = None
+        self._target: str | None = None
         self._known: _Collection | None = None
         self._is_closed = False
 
@@ -217,6 +232,9 @@ class ServerIndex:
         from qdrant_client import models
 
         found = self._look()
+        if found is None:
+            self._target = self._new_target(pipeline)
+            found = self._describe()
         is_other = found is not None and (
             found.dense != dense or any(one.is_fixed for one in find_differences(found.settings, settings))
         )
@@ -239,7 +257,26 @@ class ServerIndex:
             schema = models.PayloadSchemaType.KEYWORD
             self._ask("created", "create_payload_index", field_name=name, field_schema=schema, wait=True)
         self._change(found, settings)
+        self._name_it()
         self.mark(lineage=lineage, pipeline=pipeline)
+
+    def _new_target(self, pipeline: str) -> str:
+        """What a collection is called that is made for this name: one whose creation was cut short, or a new one."""
+        if self._is_itself:
+            return self._collection
+        taken = set()
+        for name in self.relatives():
+            self._target = name
+            found = self._describe()
+            if found is None or found.owner is None or found.owner.is_complete:
+                taken.add(name)
+        return beside(self._collection, pipeline, taken)
+
+    def _name_it(self) -> None:
+        """Lets the name stand for the collection that was just made."""
+        target = self._target
+        if target is not None and target != self._collection and self._aliases().get(self._collection) != target:
+            self._set_alias(target)
 
     def settings(self) -> CollectionSettings:
         """How the collection is kept, as the server says; during a bulk load, as it will be afterwards."""
@@ -396,13 +433,22 @@ class ServerIndex:
         page: int = 1000,
     ) -> Iterator[StoredPoint]:
         """Every point that the lineage owns, or those of one document, page by page, in id order."""
+        yield from self._scroll(_owned_by(lineage, document), with_payload, with_vectors, page)
+
+    def foreign(self, *, lineage: str, page: int = 1000) -> Iterator[StoredPoint]:
+        """Every point that the lineage does not own, with payload and vectors, page by page, in id order."""
+        from qdrant_client import models
+
+        yield from self._scroll(models.Filter(must_not=[_owned_by(lineage)]), True, True, page)
+
+    def _scroll(self, chosen: Filter, with_payload: bool, with_vectors: bool, page: int) -> Iterator[StoredPoint]:
         offset: Any = None
         while True:
             self._opened()
             records, offset = self._ask(
                 "read",
                 "scroll",
-                scroll_filter=_owned_by(lineage, document),
+                scroll_filter=chosen,
                 limit=page,
                 offset=offset,
                 with_payload=with_payload,
@@ -433,9 +479,16 @@ class ServerIndex:
         return self._query(query=_vector_to_client(vector), using=using, limit=limit, query_filter=chosen)
 
     def fuse(
-        self, vectors: Vectors, *, limit: int, depth: int, lineage: str | None = None, where: Where = EVERYWHERE
+        self,
+        vectors: Vectors,
+        *,
+        limit: int,
+        depth: int,
+        fusion: Fusion = "rrf",
+        lineage: str | None = None,
+        where: Where = EVERYWHERE,
     ) -> list[Hit]:
-        """The best points by several named vectors together, best first: their ranks are fused."""
+        """The best points by several named vectors together, best first: their ranks or scores are fused."""
         from qdrant_client import models
 
         self._check_known(vectors)
@@ -444,7 +497,7 @@ class ServerIndex:
             models.Prefetch(query=_vector_to_client(vector), using=name, limit=depth, filter=chosen)
             for name, vector in vectors.items()
         ]
-        fused = models.FusionQuery(fusion=models.Fusion.RRF)
+        fused = models.FusionQuery(fusion=models.Fusion(fusion))
         return in_order(self._query(query=fused, prefetch=prefetch, limit=limit * TIES), limit)
 
     def _check_known(self, vectors: Vectors) -> None:
@@ -465,13 +518,73 @@ class ServerIndex:
         Raises:
             ForeignIndexError: The name is an alias of a collection, which the server does not delete.
         """
-        is_deleted = self._ask("deleted", "delete_collection")
-        self._known = None
-        if not is_deleted and self._ask("read", "collection_exists"):
+        self._find_target()
+        self._ask("deleted", "delete_collection")  # and with it the name, where that is an alias
+        self._known = self._target = None
+
+    def target(self) -> str | None:
+        """The collection that this name stands for; None where there is none."""
+        self._find_target()
+        return self._target if self._ask("read", "collection_exists") else None
+
+    def filled_by(self) -> str | None:
+        """The fingerprint of the pipeline that the collection was filled with."""
+        try:
+            owner = self._opened().owner
+        except ForeignIndexError:
+            return None
+        return owner.pipeline if owner else None
+
+    def relatives(self) -> list[str]:
+        """All collections that this name may stand for."""
+        answer = self._send("read", lambda client: client.get_collections())
+        return sorted(one.name for one in answer.collections if is_relative(one.name, self._collection))
+
+    def switch(self, to: str) -> None:
+        """Lets this name stand for another collection: an alias is moved, in one request.
+
+        Where a collection itself has this name, it is deleted first; searches find nothing for a moment then.
+
+        Raises:
+            ForeignIndexError: There is no such collection.
+        """
+        relatives = self.relatives()
+        if to not in relatives:
             raise ForeignIndexError(
-                f"{self._collection} on the Qdrant server {self._server} is an alias, not a collection",
-                remedy="Name the collection itself in index.collection.",
+                f"there is no collection {to} on the Qdrant server {self._server} that {self._collection} can "
+                "stand for",
+                remedy="Check index.url and index.collection.",
             )
+        self._known = None
+        if to != self._collection:
+            if self._collection in relatives:
+                self._target = self._collection
+                self._ask("deleted", "delete_collection")
+            if self._aliases().get(self._collection) != to:
+                self._set_alias(to)
+        self._target = to
+
+    def _aliases(self) -> dict[str, str]:
+        """The collections that names stand for on this server, by name."""
+        answer = self._send("read", lambda client: client.get_aliases())
+        return {one.alias_name: one.collection_name for one in answer.aliases}
+
+    def _set_alias(self, target: str) -> None:
+        from qdrant_client import models
+
+        name = self._collection
+        # In one request, which the server does whole or not at all.
+        steps: list[Any] = [
+            models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=target, alias_name=name))
+        ]
+        if name in self._aliases():
+            steps.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name)))
+        self._send("written", lambda client: client.update_collection_aliases(steps))
+
+    def _find_target(self) -> None:
+        """Looks which collection the name stands for now, whoever moved it."""
+        itself = self._collection
+        self._target = itself if self._is_itself else self._aliases().get(itself, itself)
 
     def flush(self) -> None:
         """Does nothing: every write waited until the server had it."""
@@ -492,6 +605,11 @@ class ServerIndex:
             method: The client's method, whose first parameter is the collection's name.
             arguments: Its other parameters.
         """
+        # Not the name, which may stand for another collection by now: what was looked at is what is asked.
+        name = self._collection if self._target is None else self._target
+        return self._send(what, lambda client: getattr(client, method)(name, **arguments))
+
+    def _send(self, what: str, request: Callable[[QdrantClient], Any]) -> Any:
         client = self._connected()
         tries = 0
         while True:
@@ -499,7 +617,7 @@ class ServerIndex:
             if what not in _LOOKS:
                 self._guard()
             try:
-                return getattr(client, method)(self._collection, **arguments)
+                return request(client)
             except Exception as error:
                 from qloader.index.server_errors import as_error, understand
 
@@ -560,7 +678,11 @@ class ServerIndex:
             )
 
     def _look(self) -> _Collection | None:
-        """The collection as it is now, whoever made it."""
+        """The collection that the name stands for now, whoever made it."""
+        self._find_target()
+        return self._describe()
+
+    def _describe(self) -> _Collection | None:
         if not self._ask("read", "collection_exists"):
             return None
         from qloader.index.server_settings import read_settings
@@ -628,7 +750,7 @@ class ServerIndex:
             # The one request that is refused when it is sent again after its answer was lost.
             if "already exists" not in str(error):
                 raise
-        found = self._look()
+        found = self._describe()
         if found is None:
             raise self._gone()
         if found.owner is None:

@@ -67,6 +67,8 @@ class Difference:
         from_id: The id that `before` has in the state, where it is another.
         intent: Ids (16 bytes) of points that may not be in the index as the state says; empty where all are.
         is_drift: Whether `refresh` found them so, and no interrupted batch left them.
+        is_unseen: Whether the manifest, which is not complete, does not show the document, and its points are replaced
+            all the same.
     """
 
     source: str
@@ -76,6 +78,7 @@ class Difference:
     from_id: str | None = None
     intent: tuple[bytes, ...] = ()
     is_drift: bool = False
+    is_unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Scope:
         retyped: Those of them whose points bear another source type: all their documents differ.
         intents: What interrupted batches left and `refresh` found, for all selected sources.
         pipeline: The fingerprint that every document should have.
+        replaces: Whether all points are made anew, so that every document differs.
     """
 
     complete: Mapping[str, bool]
@@ -95,6 +99,7 @@ class Scope:
     intents: Sequence[IntentRecord]
     pipeline: str
     retyped: frozenset[str] = frozenset()
+    replaces: bool = False
 
 
 def find_differences(
@@ -216,8 +221,14 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnectio
            OR m.metadata IS DISTINCT FROM a.metadata
            OR a.pipeline <> ?
            OR m.source IN (SELECT source FROM scope WHERE retyped)
+           OR ?
         """,
-        [scope.pipeline],
+        [scope.pipeline, scope.replaces],
+    )
+    connection.execute(
+        "CREATE TEMP TABLE unseen AS SELECT source, id FROM delta "
+        "WHERE ? AND after IS NULL AND source IN (SELECT source FROM scope WHERE NOT complete)",
+        [scope.replaces],
     )
     # A document missing from an incomplete manifest proves nothing.
     connection.execute(
@@ -245,7 +256,9 @@ def _move_candidates(connection: DuckDBPyConnection) -> Iterator[tuple[str, byte
 
 
 def _stream_keys(connection: DuckDBPyConnection) -> Iterator[_Key]:
-    cursor = connection.execute("SELECT source, id FROM delta ORDER BY source, id")
+    cursor = connection.execute(
+        "SELECT source, id FROM delta UNION ALL SELECT source, id FROM unseen ORDER BY source, id"
+    )
     while rows := cursor.fetchmany(10_000):
         yield from rows
 
@@ -314,12 +327,15 @@ def _look_up(
             for document_id in page:
                 old = olds[document_id]
                 before, after = befores.get(old), afters.get(document_id)
-                if after is None and before is not None and not scope.complete[source]:
+                is_unseen = after is None and before is not None and not scope.complete[source]
+                if is_unseen and not scope.replaces:
                     continue  # an interrupted change of a document that this listing does not show: not now
                 points = intents.get((source, document_id), ())
                 if old == document_id:
                     is_drift = (source, document_id) in drifted
-                    yield Difference(source, document_id, before, after, intent=points, is_drift=is_drift)
+                    yield Difference(
+                        source, document_id, before, after, intent=points, is_drift=is_drift, is_unseen=is_unseen
+                    )
                 else:
                     points += intents.get((source, old), ())
                     yield Difference(source, document_id, before, after, from_id=old, intent=points)

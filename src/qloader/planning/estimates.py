@@ -5,7 +5,7 @@ Pure: what a plan's header says, the config's prices and the state's last runs i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,19 +40,39 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class Spared:
+    """Chunks that are embedded without asking the provider of dense vectors.
+
+    Attributes:
+        cached: How many the embedding cache has already; None where that cannot be told, or there are no dense vectors.
+        repeated: How many of the others are the same as another of the plan, and are sent once with it.
+        characters: The text of all these.
+    """
+
+    cached: int | None = None
+    repeated: int = 0
+    characters: int = 0
+
+
+NOTHING_SPARED = Spared()
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """What one embedder adds to an estimate.
 
     Attributes:
         name: What the embedder is called: its model, with the provider where it has one.
-        tokens: What it reads.
+        tokens: What it reads: of the dense vectors' model without what is cached or repeated.
         cost: The price of that; None where no price is configured.
+        full_cost: The price of all chunks, were none cached or repeated.
         bytes: What its vectors take in Qdrant; None where nobody knows yet how long they are.
     """
 
     name: str
     tokens: int
     cost: float | None
+    full_cost: float | None
     bytes: float | None
 
 
@@ -68,8 +88,9 @@ class Estimate:
         bytes: What the new points take in Qdrant, vectors included as far as their length is known.
         seconds: How long it takes at the pace of the last runs; None where there is none.
         runs: How many runs that is.
-        cached: How many of the chunks the embedding cache has already, and a provider is not asked for; None where that
-            cannot be told, or there are no dense vectors. Costs are those without it.
+        cached: How many of the chunks the embedding cache has; None where that cannot be told, or there are no dense
+            vectors.
+        repeated: How many of the others are the same as another of the plan, and are sent once with it.
     """
 
     points: int
@@ -80,12 +101,17 @@ class Estimate:
     seconds: float | None = None
     runs: int = 0
     cached: int | None = None
+    repeated: int = 0
 
     @property
     def cost(self) -> float | None:
-        """What all embedders cost together; None where no price is configured."""
-        costs = [share.cost for share in self.shares if share.cost is not None]
-        return sum(costs) if costs else None
+        """What is paid for all embedders together; None where no price is configured."""
+        return _sum([share.cost for share in self.shares])
+
+    @property
+    def full_cost(self) -> float | None:
+        """The same without a cache: what holds on every machine."""
+        return _sum([share.full_cost for share in self.shares])
 
 
 def estimate_plan(
@@ -94,7 +120,7 @@ def estimate_plan(
     pace: Pace | None = None,
     *,
     dense: int | None = None,
-    cached: int | None = None,
+    spared: Spared = NOTHING_SPARED,
 ) -> Estimate | None:
     """What an apply of a plan will cost; None where nothing is to be embedded.
 
@@ -103,16 +129,18 @@ def estimate_plan(
         prices: The config's.
         pace: How fast the last runs were.
         dense: How long the dense vectors are, where the pipeline's settings do not say and something else does.
-        cached: How many of the chunks the embedding cache has.
+        spared: What of the chunks the provider of dense vectors is not asked for.
     """
     prices = prices or Prices()
     points, characters = header.summary.chunks_embed, header.summary.characters
     if not points:
         return None
-    tokens = max(round(characters / CHARACTERS_A_TOKEN), 1)
+    price = prices.per_million_tokens.get
+    everything = _tokens(points, characters)
+    sent = _tokens(points - (spared.cached or 0) - spared.repeated, characters - spared.characters)
     shares = tuple(
-        Share(name, tokens, _cost(tokens, prices.per_million_tokens.get(name)), size)
-        for name, size in _embedders(header.pipeline.embedding, points, characters, dense)
+        Share(name, tokens, _cost(tokens, price(name)), _cost(everything, price(name)), size)
+        for name, tokens, size in _embedders(header.pipeline.embedding, points, characters, dense, everything, sent)
     )
     payloads = POINT_BYTES * points + CHARACTER_BYTES * characters
     return Estimate(
@@ -123,7 +151,8 @@ def estimate_plan(
         bytes=round(payloads + sum(share.bytes or 0 for share in shares)),
         seconds=None if pace is None else points * pace.seconds / pace.chunks,
         runs=0 if pace is None else pace.runs,
-        cached=cached,
+        cached=spared.cached,
+        repeated=spared.repeated,
     )
 
 
@@ -136,14 +165,23 @@ def format_cost(amount: float, currency: str) -> str:
 
 
 def _embedders(
-    embedding: Mapping[str, Any], points: int, characters: int, dense: int | None
-) -> Iterator[tuple[str, float | None]]:
-    """The embedders of a pipeline, and what their vectors take."""
-    yield str(embedding.get("sparse", "bm25")), BM25_BYTES * points + BM25_CHARACTER_BYTES * characters
+    embedding: Mapping[str, Any], points: int, characters: int, dense: int | None, everything: int, sent: int
+) -> Iterator[tuple[str, int, float | None]]:
+    """The embedders of a pipeline, the tokens that they read, and what their vectors take."""
+    yield str(embedding.get("sparse", "bm25")), everything, BM25_BYTES * points + BM25_CHARACTER_BYTES * characters
     if model := embedding.get("dense"):
         size = model.get("dimensions") or dense
-        yield f"{model['provider']}/{model['model']}", None if size is None else NUMBER_BYTES * size * points
+        yield f"{model['provider']}/{model['model']}", sent, None if size is None else NUMBER_BYTES * size * points
+
+
+def _tokens(chunks: int, characters: int) -> int:
+    return max(round(characters / CHARACTERS_A_TOKEN), 1) if chunks else 0
 
 
 def _cost(tokens: int, price: float | None) -> float | None:
     return None if price is None else tokens * price / 1_000_000
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None

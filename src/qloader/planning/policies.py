@@ -254,7 +254,7 @@ class _Tally:
             yield f"{counted(self._updates, 'document')} would be updated; max_updates is {policy.max_updates:,}"
         if policy.max_embeds is not None and self._embeds > policy.max_embeds:
             yield f"{counted(self._embeds, 'chunk')} would be embedded; max_embeds is {policy.max_embeds:,}"
-        cost = estimate.cost if estimate is not None else None
+        cost = estimate.full_cost if estimate is not None else None
         if policy.max_cost is not None and estimate is not None and cost is not None and cost > policy.max_cost:
             limit = format_cost(policy.max_cost, estimate.currency)
             yield f"embedding would cost about {format_cost(cost, estimate.currency)}; max_cost is {limit}"

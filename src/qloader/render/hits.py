@@ -57,6 +57,8 @@ def _print_hit(hit: Hit, console: Console) -> None:
     if hit.found_by:
         parts = (f"{one.vector} rank {one.rank:,}, score {one.score:.3f}" for one in hit.found_by)
         console.print(Text(_INDENT + "found by " + "; ".join(parts), "cyan"), soft_wrap=True)
+    if hit.rank_before is not None:
+        console.print(Text(f"{_INDENT}rank {hit.rank_before:,} before it was reranked", "cyan"), soft_wrap=True)
     trail = " > ".join(escape_prose(heading) for heading in payload.get("headings") or [payload["title"]])
     console.print(Text(_INDENT + trail, "dim"), soft_wrap=True)
     excerpt = Text(shorten(escape_prose(payload["text"]), EXCERPT_CELLS))

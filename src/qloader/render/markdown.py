@@ -136,18 +136,18 @@ def _head(header: PlanHeader, review: Review) -> list[str]:
     index = header.index
     lines = [
         f"### {plan_line(header.summary, index.action, is_partial=header.selection is not None)}\n\n",
-        f"{_code(header.name)}: collection {_code(index.collection)} at {_code(index.location)}\n\n",
+        f"{code_span(header.name)}: collection {code_span(index.collection)} at {code_span(index.location)}\n\n",
     ]
     if review.refusal is not None:
         lines += render_error("This plan may not be applied.", review.refusal, room=_NOTES)
-    if sentence := explain_selection(header, _code):
+    if sentence := explain_selection(header, code_span):
         lines.append(f"⚠️ {sentence}\n\n")
-    if sentence := explain_index_action(header, _code):
+    if sentence := explain_index_action(header, code_span):
         lines.append(f"{'⚠️ ' if index.action == 'replace' else ''}{sentence}\n\n")
-    if sentence := describe_policies(review.policies, _code, is_empty=header.is_empty):
+    if sentence := describe_policies(review.policies, code_span, is_empty=header.is_empty):
         lines.append(f"{sentence}\n\n")
     if review.estimate is not None:
-        lines.append(f"{describe_estimate(review.estimate, _code)}\n\n")
+        lines.append(f"{describe_estimate(review.estimate, code_span)}\n\n")
     return lines + _list_warnings(header, review)
 
 
@@ -182,9 +182,8 @@ def render_outcome(result: ApplyResult) -> list[str]:
         lines.append(f"{counted(result.already, 'change')} had been applied before.")
     left = OUTCOME - _FRAME
     for number, one in enumerate(result.failures):
-        line = (
-            f"⚠️ {_code(f'{one.source}/{one.document_id}', ID_CHARACTERS)} was left as it was: {_code(one.detail, 500)}"
-        )
+        address = code_span(f"{one.source}/{one.document_id}", ID_CHARACTERS)
+        line = f"⚠️ {address} was left as it was: {code_span(one.detail, 500)}"
         left -= len(line) + 2
         if left < 0 or number == FOLD:
             lines.append(f"… and {len(result.failures) - number:,} more, not shown.")
@@ -196,12 +195,12 @@ def render_outcome(result: ApplyResult) -> list[str]:
 def _list_warnings(header: PlanHeader, review: Review) -> list[str]:
     lines = []
     if header.allowed_deletes:
-        names = _join_within(map(_code, header.allowed_deletes), len(header.allowed_deletes))
+        names = _join_within(map(code_span, header.allowed_deletes), len(header.allowed_deletes))
         lines.append(f"- ⚠️ deletes allowed past the guards: {names}\n")
     left = _NOTES
     warnings = [*shown_warnings(header), *review.warnings]
     for number, warning in enumerate(warnings):
-        line = f"- ⚠️ {_code(warning_subject(warning))}: {_code(warning.message, 500)}\n"
+        line = f"- ⚠️ {code_span(warning_subject(warning))}: {code_span(warning.message, 500)}\n"
         left -= len(line)
         if left < 0:
             lines.append(f"- … and {len(warnings) - number:,} more warnings, not shown\n")
@@ -297,11 +296,11 @@ def _text_document(found: TextChange, room: int, limit: int) -> list[str]:
 
 def _head_source(name: str, source: SourceSummary | None) -> str:
     if source is None:
-        return _code(name)
+        return code_span(name)
     revision = short_revision(source)
-    place = f"{_code(source.type)} at {_code(revision)}" if revision else _code(source.type)
+    place = f"{code_span(source.type)} at {code_span(revision)}" if revision else code_span(source.type)
     incomplete = "" if source.complete else " ⚠️ incomplete: nothing is deleted"
-    return f"{_code(name)} ({place}, {count_documents(source.documents)}){incomplete}"
+    return f"{code_span(name)} ({place}, {count_documents(source.documents)}){incomplete}"
 
 
 def _fence(lines: Iterable[str]) -> Iterator[str]:
@@ -312,14 +311,14 @@ def _fence(lines: Iterable[str]) -> Iterator[str]:
 
 def _list_unchanged(heading: str, sources: Sequence[SourceSummary]) -> Iterator[str]:
     if sources:
-        names = (f"{_code(source.name)} ({count_documents(source.documents)})" for source in sources)
+        names = (f"{code_span(source.name)} ({count_documents(source.documents)})" for source in sources)
         yield f"{heading} {_join_within(names, len(sources))}.\n\n"
 
 
 def _foot(header: PlanHeader) -> list[str]:
     base = header.base
-    rests = f"Rests on serial {base.serial} of lineage {_code(base.lineage)}." if base.lineage else "A first plan."
-    digest = f" Digest {_code(header.digest)}." if header.digest else ""
+    rests = f"Rests on serial {base.serial} of lineage {code_span(base.lineage)}." if base.lineage else "A first plan."
+    digest = f" Digest {code_span(header.digest)}." if header.digest else ""
     return [f"<sub>{rests}{digest}</sub>\n"]
 
 
@@ -335,7 +334,7 @@ def _join_within(names: Iterable[str], count: int) -> str:
     return ", ".join(shown)
 
 
-def _code(text: str, characters: int = 100) -> str:
+def code_span(text: str, characters: int = 100) -> str:
     """A code span that holds any text: nothing in it is Markdown, HTML, a link or a mention."""
     shown = printable(text, characters=characters) or "(empty)"
     ticks = "`" * (max(map(len, _TICKS.findall(shown)), default=0) + 1)

@@ -53,12 +53,9 @@ def describe_estimate(estimate: Estimate, quote: Callable[[str], str] = escape_c
     shares = [_describe_share(share, estimate, quote) for share in estimate.shares]
     without = [quote(share.name) for share in estimate.shares if share.bytes is None]
     size = f"about {human_size(_rounded(estimate.bytes))} in Qdrant"
-    held = (
-        [] if estimate.cached is None else [f"{counted(estimate.points, 'chunk')} to embed, {estimate.cached:,} cached"]
-    )
     parts = [
         counted(estimate.characters, "character"),
-        *held,
+        *_describe_spared(estimate),
         *shares,
         f"{size} without the vectors of {', '.join(without)}" if without else size,
     ]
@@ -99,6 +96,14 @@ def warning_subject(warning: PlanWarning) -> str:
             return f"policy {warning.source}, passed by --allow"
         case _:
             return warning.source
+
+
+def _describe_spared(estimate: Estimate) -> list[str]:
+    """What is not paid for: `14 chunks to embed, 3 cached, 2 repeated`; nothing where nothing is known of it."""
+    said = [] if estimate.cached is None else [f"{estimate.cached:,} cached"]
+    if estimate.repeated:
+        said.append(f"{estimate.repeated:,} repeated")
+    return [", ".join([f"{counted(estimate.points, 'chunk')} to embed", *said])] if said else []
 
 
 def _describe_share(share: Share, estimate: Estimate, quote: Callable[[str], str]) -> str:

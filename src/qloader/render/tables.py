@@ -48,6 +48,12 @@ def render_status(status: Status, console: Console) -> None:
     _print(Text.assemble((escape_controls(status.name), "bold"), f"  serial {header.serial}"), console)
     _print(Text(escape_controls(f"collection {header.collection} at {header.location}")), console)
     _print(Text(f"lineage {header.lineage}", "dim"), console)
+    if header.replacement:
+        made = escape_controls(header.replacement)
+        _print(Text(f"{made} is being made in its place; apply the same plan to go on", "yellow"), console)
+    if header.replaced:
+        kept = escape_controls(header.replaced)
+        _print(Text(f"{kept} was replaced and is kept: qloader rollback, or qloader prune", "dim"), console)
     if status.sources:
         rows = [
             (s.name, s.type, f"{s.documents:,}", f"{s.chunks:,}", iso(s.last_success) or "never")

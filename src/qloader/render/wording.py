@@ -144,15 +144,10 @@ def explain_index_action(header: PlanHeader, quote: Callable[[str], str] = escap
     match header.index.action:
         case "create":
             return f"The apply creates the collection {collection} first."
-        case "replace" if header.selection is not None:
-            return (
-                f"The pipeline (chunking or embedding) changed: the apply replaces what was selected in the collection "
-                f"{collection}, and leaves the rest to a full plan."
-            )
         case "replace":
             return (
-                f"The pipeline (chunking or embedding) changed: the apply replaces everything in the collection "
-                f"{collection}, document by document."
+                f"The pipeline (chunking or embedding) changed: the apply makes a new collection beside {collection}, "
+                "and puts it in its place when it is complete. Searches go on meanwhile."
             )
         case "none":
             return ""

@@ -51,6 +51,10 @@ class StateReader:
             location=meta["location"],
             pipeline=meta["pipeline"],
             mixed=meta.get("mixed") == "1",
+            target=meta.get("target", ""),
+            replacement=meta.get("replacement", ""),
+            is_switching=meta.get("switching") == "1",
+            replaced=meta.get("replaced", ""),
         )
 
     def sources(self) -> list[SourceRecord]:
@@ -66,6 +70,15 @@ class StateReader:
         with database.translated(self.path):
             rows = self._connection.execute("SELECT fingerprint, settings FROM pipeline")
             return {fingerprint: json.loads(settings) for fingerprint, settings in rows}
+
+    def used_pipelines(self) -> frozenset[str]:
+        """The fingerprints of the pipelines that living documents were made with. Looks at every document."""
+        with database.translated(self.path):
+            rows = self._connection.execute(
+                "SELECT fingerprint FROM pipeline "
+                "WHERE id IN (SELECT DISTINCT pipeline_id FROM document WHERE is_deleted = 0)"
+            )
+            return frozenset(fingerprint for (fingerprint,) in rows)
 
     def document(self, source: str, document_id: str) -> DocumentRecord | None:
         """One document, tombstones included."""

@@ -37,7 +37,12 @@ class StateHeader:
         collection: The collection that this state belongs to.
         location: Where that collection is, as in a plan.
         pipeline: The fingerprint of the pipeline last applied.
-        mixed: True while some documents still have another pipeline (a replacement is under way).
+        mixed: True while some documents still have another pipeline: they could not be read when all others were
+            replaced.
+        target: The collection that this state describes, where `collection` has stood for another one; empty before.
+        replacement: The collection that is being made in its place; empty where none is.
+        is_switching: Whether that is complete, and `collection` is about to stand for it.
+        replaced: The collection that was replaced and is kept; empty where none is.
     """
 
     name: str
@@ -47,6 +52,10 @@ class StateHeader:
     location: str
     pipeline: str
     mixed: bool
+    target: str = ""
+    replacement: str = ""
+    is_switching: bool = False
+    replaced: str = ""
 
 
 @dataclass(frozen=True, slots=True)

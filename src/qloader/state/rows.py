@@ -70,6 +70,23 @@ def write_documents(
     )
 
 
+def add_pipeline(connection: sqlite3.Connection, fingerprint: str, settings: Mapping[str, Any], now: int) -> None:
+    """Makes a pipeline known, in a transaction; does nothing where it is."""
+    connection.execute(
+        "INSERT OR IGNORE INTO pipeline (fingerprint, settings, created_at) VALUES (?, ?, ?)",
+        (fingerprint, json.dumps(settings, sort_keys=True), now),
+    )
+
+
+def note_facts(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
+    """Writes what the state says of itself, in a transaction; an empty fact is forgotten."""
+    for key, value in facts.items():
+        if value:
+            connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        else:
+            connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+
+
 class Totals:
     """Keeps each source's root, document and chunk counts in step with the rows of one transaction."""
 

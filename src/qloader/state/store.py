@@ -27,7 +27,8 @@ from qloader.state.records import (
     unpack_hashes,
 )
 from qloader.state.renewing import Renewal
-from qloader.state.rows import Filler, Totals, add_intents, edited, write_documents
+from qloader.state.replacing import take_over
+from qloader.state.rows import Filler, Totals, add_intents, add_pipeline, edited, note_facts, write_documents
 
 
 class StateStore(StateReader):
@@ -162,6 +163,7 @@ class StateStore(StateReader):
         pipeline_settings: Mapping[str, Any],
         sources: Mapping[str, tuple[str, str]],
         lineage: str | None = None,
+        replacement: str = "",
     ) -> int:
         """Records that a plan is being applied; the first run gives the state its lineage.
 
@@ -176,6 +178,8 @@ class StateStore(StateReader):
             pipeline_settings: What the fingerprint stands for.
             sources: Type and identity of each source of the plan, by name.
             lineage: The lineage of a new state; made up where None.
+            replacement: The collection that the run makes beside the one of this state: what the state says of that
+                one stays as it is, and the documents of the run are in a state of their own until `take_over`.
 
         Returns:
             The run's id.
@@ -185,9 +189,12 @@ class StateStore(StateReader):
             meta = dict(connection.execute("SELECT key, value FROM meta"))
             serial = int(meta.get("serial", "0")) + 1
             mixed = meta.get("mixed", "0")
-            if "pipeline" in meta and meta["pipeline"] != pipeline:
+            if replacement:
+                pipeline = meta["pipeline"]
+            elif "pipeline" in meta and meta["pipeline"] != pipeline:
                 mixed = "1"
             facts = {
+                **({"replacement": replacement} if replacement else {}),
                 "name": name,
                 "lineage": meta.get("lineage") or lineage or str(uuid.uuid4()),
                 "collection": collection,
@@ -197,11 +204,9 @@ class StateStore(StateReader):
                 "serial": str(serial),
             }
             connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", facts.items())
-            connection.execute(
-                "INSERT OR IGNORE INTO pipeline (fingerprint, settings, created_at) VALUES (?, ?, ?)",
-                (pipeline, json.dumps(pipeline_settings, sort_keys=True), now),
-            )
-            for source, (kind, identity) in sources.items():
+            if not replacement:
+                add_pipeline(connection, pipeline, pipeline_settings, now)
+            for source, (kind, identity) in () if replacement else sources.items():
                 connection.execute(
                     "INSERT INTO source (name, type, identity, root, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?) "
                     # What is there is of the old place, and bears the old type, until the run is done: `finish_run`.
@@ -246,6 +251,9 @@ class StateStore(StateReader):
             documents: (source, id) of each.
         """
 
+    def secure(self) -> None:
+        """Sees to it that what is committed outlives this machine, where the state is kept elsewhere."""
+
     def checkpoint(self) -> None:
         """Called at each batch edge: a state that has to go elsewhere goes there from time to time."""
 
@@ -254,6 +262,66 @@ class StateStore(StateReader):
         with self._transaction() as connection:
             connection.execute("DELETE FROM intent WHERE reason = 'drift'")
             add_intents(connection, None, found)
+
+    def know_pipeline(self, fingerprint: str, settings: Mapping[str, Any]) -> None:
+        """Makes a pipeline known that documents may be recorded with, beside the one of the run."""
+        with self._transaction() as connection:
+            add_pipeline(connection, fingerprint, settings, lock.now_ms())
+
+    def note(self, **facts: str) -> None:
+        """Writes down what `header` says of collections: `target`, `replacement`, `switching` ("1"), `replaced`.
+
+        Args:
+            facts: By name; an empty one is forgotten.
+        """
+        with self._transaction() as connection:
+            note_facts(connection, facts)
+
+    def take_over(self, file: Path, run_id: int, *, target: str, replaced: str) -> int:
+        """Takes over what another state says of documents, in one transaction: the collection is another from here on.
+
+        Runs, failures and tombstones stay, and documents that the other state does not have become tombstones.
+
+        Args:
+            file: The other state, of the same lineage, which nobody writes.
+            run_id: The run that made it.
+            target: The collection that it describes.
+            replaced: The collection that this state has described, if it is kept.
+
+        Returns:
+            The state's new serial.
+
+        Raises:
+            StateError: The file cannot be read, or is the state of something else.
+        """
+        with database.translated(self.path):
+            self._connection.execute("ATTACH DATABASE ? AS other", (f"{file.absolute().as_uri()}?mode=ro",))
+            try:
+                with self._transaction() as connection:
+                    take_over(connection, run_id, lock.now_ms())
+                    note_facts(connection, {"target": target, "replacement": "", "switching": "", "replaced": replaced})
+                    return self._advance(connection, run_id)
+            finally:
+                self._connection.execute("DETACH DATABASE other")
+
+    def begin_other(self, what: str) -> int:
+        """Records a run that carries out no plan, but one step of its own.
+
+        Args:
+            what: Which one, as `history` shows it: `rollback`.
+
+        Returns:
+            The run's id.
+        """
+        now = lock.now_ms()
+        with self._transaction() as connection:
+            run_id = connection.execute(
+                "INSERT INTO run (plan, base_serial, last_serial, status, started_at, updated_at) "
+                "SELECT ?, value, value, 'running', ?, ? FROM meta WHERE key = 'serial'",
+                (what, now, now),
+            ).lastrowid
+            assert run_id is not None
+            return run_id
 
     def commit_batch(
         self,
@@ -450,7 +518,8 @@ class StateStore(StateReader):
             # A serial that no plan made before can have: each would be taken for one made after.
             serial = max(int(meta.get("serial", "0")), now // 1000) + 1
             facts = {**identity.as_meta(), "serial": str(serial), "mixed": "0"}
-            connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", facts.items())
+            # Which collections there are beside this one is known no more.
+            note_facts(connection, {**facts, "target": "", "replacement": "", "switching": "", "replaced": ""})
             filler = Filler(connection, now, identity.settings)
             for kind, record, intents in found:
                 if record is not None:
@@ -508,6 +577,12 @@ class StateStore(StateReader):
     def backup(self, target: Path | None = None, *, permissions: int = 0o600) -> Path:
         """A consistent copy beside the state, or at `target`."""
         return database.backup(self._connection, self.path, permissions, target)
+
+    def copy_to(self, file: Path, *, permissions: int) -> None:
+        """Writes a copy that nobody holds, in a place where nothing is."""
+        database.backup(self._connection, self.path, permissions, file)
+        with database.translated(file), contextlib.closing(sqlite3.connect(file)) as copy, copy:
+            copy.execute("DELETE FROM lease")
 
     def _locked(self) -> Lease:
         if self._lease is None:

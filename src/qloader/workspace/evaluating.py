@@ -18,6 +18,8 @@ MAX_BYTES = 1 << 24
 CHUNKS_A_DOCUMENT = 5
 """Chunks that are asked for, for each document that counts: several chunks of one document are one answer."""
 
+AS_CONFIGURED = SearchRequest()
+
 _FORM = 'Write a list of {query: "how do deletes work", relevant: [docs/deletes.md]}.'
 
 
@@ -96,7 +98,12 @@ def _question(path: Path, number: int, entry: Any) -> Question:
 
 
 def evaluate(
-    settings: Settings, questions: Sequence[Question], *, limit: int = 10, modes: Sequence[Mode] = ()
+    settings: Settings,
+    questions: Sequence[Question],
+    *,
+    limit: int = 10,
+    modes: Sequence[Mode] = (),
+    request: SearchRequest = AS_CONFIGURED,
 ) -> Evaluation:
     """Asks every question in every mode.
 
@@ -105,17 +112,19 @@ def evaluate(
         questions: One at least.
         limit: How many documents of an answer count.
         modes: The modes; all that the config allows where none is named.
+        request: How to search; its own mode does not count.
 
     Raises:
         StateError: Nothing was applied yet.
-        ConfigError: A mode needs dense vectors, and the config has none.
+        ConfigError: A mode needs dense vectors, and the config has none; or a weight is none.
         EmbeddingError: A question cannot be embedded.
+        RerankError: Hits cannot be reranked.
         ForeignIndexError: The collection is another state's, or gone, or its dense vectors are another model's.
         IndexUnavailableError: The index cannot be opened.
     """
     modes = tuple(modes) or modes_of(settings)
     answers: dict[Mode, list[list[str]]] = {mode: [] for mode in modes}
-    with open_searcher(settings, SearchRequest(), modes) as searcher:
+    with open_searcher(settings, request, modes) as searcher:
         for question in questions:
             for mode in modes:
                 hits = searcher.search(question.query, limit=limit * CHUNKS_A_DOCUMENT, mode=mode)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qloader.applying.preconditions import check_embedding, check_index, check_state
+from qloader.applying.preconditions import check_index, check_state
 from qloader.documents.document import SKIP_REASONS
 from qloader.documents.hashing import EMPTY_ROOT
 from qloader.errors import ConfigError, GuardError, QloaderError, SourceError, StalePlanError
@@ -20,7 +20,7 @@ from qloader.manifest.cache import Cache
 from qloader.manifest.manifest import Manifest
 from qloader.manifest.snapshot import take_snapshot
 from qloader.planning.diff import Scope, find_differences
-from qloader.planning.estimates import Estimate, estimate_plan
+from qloader.planning.estimates import NOTHING_SPARED, Estimate, Spared, estimate_plan
 from qloader.planning.guards import SourceTally, check_guards, find_refusal
 from qloader.planning.plan import (
     ACTIONS,
@@ -34,11 +34,12 @@ from qloader.planning.plan import (
     Summary,
 )
 from qloader.planning.planfile import ChangesFile, FilePlan
-from qloader.planning.planner import Rules, plan_changes
+from qloader.planning.planner import PlannedChange, Rules, plan_changes
 from qloader.planning.policies import Outcome, PolicyTally, check_policies, record_outcomes, required_metadata
 from qloader.planning.selecting import Choice
 from qloader.render.progress import NoProgress, Progress
 from qloader.sources.protocol import MeetsUnknown, Rereads
+from qloader.state.reader import StateReader
 from qloader.state.records import IntentRecord, Pace, SourceRecord, StateHeader
 from qloader.workspace.identities import is_stranger
 from qloader.workspace.settings import Settings
@@ -47,12 +48,17 @@ from qloader.workspace.targets import check_targets
 
 if TYPE_CHECKING:
     from qloader.embedding.known import KnownTexts
+    from qloader.index.protocol import CollectionInfo
 
 UNKNOWN_NAMED = 20
 OTHERS_NAMED = 5
 
 _NOTHING = "Nothing was changed."
 """What a source cannot say of its own failure: during an apply it would not be true."""
+
+
+def _watch_nothing(_: PlannedChange) -> None:
+    """For who needs nothing but the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +111,27 @@ class PlanResult:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the state says, read once, before the sources are looked at; `embedding` made what is in the index."""
+    """What the state says, read once, before the sources are looked at.
+
+    `has_other_vectors`: whether some documents have vectors that the config's are not to be compared with.
+    """
 
     header: StateHeader | None
     sources: dict[str, SourceRecord]
     intents: tuple[IntentRecord, ...]
     reusable: frozenset[str]
     pace: Pace | None = None
-    embedding: Mapping[str, Any] | None = None
+    has_other_vectors: bool = False
 
 
-def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress: Progress | None = None) -> PlanResult:
+def make_plan(
+    settings: Settings,
+    request: PlanRequest,
+    path: Path,
+    *,
+    progress: Progress | None = None,
+    watch: Callable[[PlannedChange], None] = _watch_nothing,
+) -> PlanResult:
     """Snapshots the sources, compares them with the state and writes the plan.
 
     Args:
@@ -123,6 +139,7 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
         request: Which sources, and how.
         path: Where the plan file goes.
         progress: Told what goes on.
+        watch: Told of each change as it is planned; of all of them anew where a cache turns out to be damaged.
 
     Raises:
         ConfigError: An unknown source or document was asked for, or a pattern is invalid.
@@ -145,13 +162,13 @@ def make_plan(settings: Settings, request: PlanRequest, path: Path, *, progress:
         request = replace(request, allow_deletes=tuple(sorted(known.sources)), allow=tuple(sorted(asking)))
     documents = sum(source.documents for source in known.sources.values())
     check_embedded_marker(settings, known.header, documents)
-    if documents and not request.destroy:
-        check_embedding(known.embedding, settings.pipeline.embedding, collection=settings.collection)
+    if _replaces(settings, request, known):
+        _check_whole(settings, request, known)
     broken: Exception | None = None
     for cache in _caches(settings, request):
         try:
             with cache:
-                return _plan_with(cache, settings, request, known, names, path, progress)
+                return _plan_with(cache, settings, request, known, names, path, progress, watch)
         except QloaderError:
             raise
         except Exception as error:
@@ -196,6 +213,7 @@ def _plan_with(
     names: Sequence[str],
     path: Path,
     progress: Progress,
+    watch: Callable[[PlannedChange], None],
 ) -> PlanResult:
     choice = None if request.selection is None else Choice.of(request.selection)
     policies = settings.policies()
@@ -203,7 +221,7 @@ def _plan_with(
     removed = _removed(settings, request, known)
     if request.selection is not None and not request.is_repeated:
         check_targets(settings, cache, request.selection.targets, (*settings.config.sources, *removed))
-    scope = _scope(settings, manifests, removed, known)
+    scope = _scope(settings, request, manifests, removed, known)
     with contextlib.closing(ChangesFile()) as changes, contextlib.ExitStack() as stack:
         state = settings.state if known.header else None
         differences = find_differences(cache.connection, cache.path, state, scope, choice)
@@ -212,6 +230,7 @@ def _plan_with(
             reusable=known.reusable,
             removed=frozenset(removed),
             retyped=scope.retyped,
+            replaces=scope.replaces,
             is_destroy=request.destroy,
             required_metadata=required_metadata(policies),
         )
@@ -222,8 +241,9 @@ def _plan_with(
         held = stack.enter_context(_known_texts(settings))
         for planned in plan_changes(differences, rules):
             change = planned.change
+            watch(planned)
             if held is not None:
-                held.add(planned.embeds)
+                held.add([(chunk.hash, chunk.characters) for chunk in planned.embeds])
             changes.add(change)
             counts[change.action] += 1
             embed += change.chunks.add
@@ -249,8 +269,13 @@ def _plan_with(
                 selection=replace(header.selection, left_out=choice.left_out),
                 warnings=(*header.warnings, *choice.warnings()),
             )
-        dense, cached = (None, None) if held is None else (held.dim, held.count)
-        estimate = estimate_plan(header, settings.prices, known.pace, dense=dense, cached=cached)
+        estimate = estimate_plan(
+            header,
+            settings.prices,
+            known.pace,
+            dense=held.dim if held else None,
+            spared=Spared(held.count, held.repeated, held.characters) if held else NOTHING_SPARED,
+        )
         outcomes = policy_tally.conclude(header, changes.changes, estimate=estimate, allowed=request.allow)
         plan = changes.write_plan(path, record_outcomes(header, outcomes))
     empty = {m.source for m in manifests if m.complete and not m.documents} | set(removed)
@@ -285,8 +310,16 @@ def read_known(settings: Settings) -> Known:
             intents=tuple(state.intents()),
             reusable=reusable | {settings.pipeline.fingerprint},
             pace=state.pace(settings.pipeline.fingerprint),
-            embedding=pipelines.get(header.pipeline, {}).get("embedding") if header else None,
+            has_other_vectors=header is not None and has_other_vectors(settings, state, header),
         )
+
+
+def has_other_vectors(settings: Settings, state: StateReader, header: StateHeader) -> bool:
+    """Whether some documents of a state still have vectors that the config's are not to be compared with."""
+    if not header.mixed:
+        return False
+    wanted, pipelines = settings.pipeline.embedding, state.pipelines()
+    return any(pipelines.get(used, {}).get("embedding") != wanted for used in state.used_pipelines())
 
 
 def _known_texts(settings: Settings) -> contextlib.AbstractContextManager[KnownTexts | None]:
@@ -321,14 +354,18 @@ def check_embedded_marker(settings: Settings, header: StateHeader | None, docume
     Raises:
         ForeignIndexError: The index is another state's, or gone.
     """
+    if settings.embedded_path is not None:
+        check_index(describe_embedded(settings), header, documents=documents, collection=settings.collection)
+
+
+def describe_embedded(settings: Settings) -> CollectionInfo | None:
+    """What the small file of an embedded index says of it; its vectors and points are not looked at."""
     from qloader.index.open import read_marker
     from qloader.index.protocol import CollectionInfo
 
-    if settings.embedded_path is None:
-        return
+    assert settings.embedded_path is not None
     marker = read_marker(settings.embedded_path, settings.collection)
-    info = CollectionInfo(marker.lineage, marker.pipeline, frozenset(), 0) if marker else None
-    check_index(info, header, documents=documents, collection=settings.collection)
+    return CollectionInfo(marker.lineage, marker.pipeline, frozenset(), 0) if marker else None
 
 
 def _selected(settings: Settings, request: PlanRequest, known: Known) -> list[str]:
@@ -443,16 +480,20 @@ def _removed(settings: Settings, request: PlanRequest, known: Known) -> list[str
     )
 
 
-def _scope(settings: Settings, manifests: Sequence[Manifest], removed: Sequence[str], known: Known) -> Scope:
+def _scope(
+    settings: Settings, request: PlanRequest, manifests: Sequence[Manifest], removed: Sequence[str], known: Known
+) -> Scope:
     complete = {manifest.source: manifest.complete for manifest in manifests} | dict.fromkeys(removed, True)
     roots = {manifest.source: manifest.root for manifest in manifests} | dict.fromkeys(removed, EMPTY_ROOT)
-    replacing = _index_action(settings, known) == "replace"
+    replaces = _replaces(settings, request, known)
+    # Documents that could not be replaced with the others may be anywhere.
+    is_anywhere = replaces or (known.header is not None and known.header.mixed)
     retyped = frozenset(manifest.source for manifest in manifests if _is_retyped(manifest, known))
     joined = retyped | frozenset(
-        name for name, root in roots.items() if replacing or root != _applied_root(known.sources.get(name))
+        name for name, root in roots.items() if is_anywhere or root != _applied_root(known.sources.get(name))
     )
     intents = [intent for intent in known.intents if intent.source in complete]
-    return Scope(complete, joined, intents, settings.pipeline.fingerprint, retyped)
+    return Scope(complete, joined, intents, settings.pipeline.fingerprint, retyped, replaces)
 
 
 def _is_retyped(manifest: Manifest, known: Known) -> bool:
@@ -468,9 +509,35 @@ def _index_action(settings: Settings, known: Known) -> IndexAction:
     header = known.header
     if header is None or (not any(s.documents for s in known.sources.values()) and not _index_exists(settings)):
         return "create"
-    if header.pipeline != settings.pipeline.fingerprint or header.mixed:
+    if header.pipeline != settings.pipeline.fingerprint or known.has_other_vectors:
         return "replace"
     return "none"
+
+
+def _replaces(settings: Settings, request: PlanRequest, known: Known) -> bool:
+    """Whether the plan makes all points anew."""
+    return not request.destroy and _index_action(settings, known) == "replace"
+
+
+def _check_whole(settings: Settings, request: PlanRequest, known: Known) -> None:
+    """Refuses to replace a part: a new collection takes the place of the old one when it holds everything.
+
+    Raises:
+        ConfigError: The plan is asked for some sources, documents or changes only.
+    """
+    partial = []
+    if request.sources is not None and not {*settings.config.sources, *known.sources} <= {*request.sources}:
+        partial.append("--source")
+    if request.selection is not None:
+        partial.append("--only, --exclude or --target")
+    if request.since is not None:
+        partial.append("--since")
+    if partial:
+        raise ConfigError(
+            "the pipeline (chunking or embedding) changed, so that the whole collection is replaced, and a plan with "
+            f"{' and '.join(partial)} is of a part of it",
+            remedy="Plan everything once, or set chunking and embedding back.",
+        )
 
 
 def _index_exists(settings: Settings) -> bool:

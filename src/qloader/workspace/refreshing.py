@@ -12,6 +12,7 @@ from qloader.index.protocol import CollectionInfo, Index
 from qloader.refreshing.drift import Drift, find_drift
 from qloader.render.progress import NoProgress, Progress
 from qloader.state.store import StateStore
+from qloader.workspace.replacing import check_not_switching
 from qloader.workspace.settings import Settings
 
 
@@ -52,6 +53,7 @@ def look_for_drift(
     header = state.header()
     if header is None:
         raise _nothing_applied()
+    check_not_switching(header)
     sources = state.sources()
     with contextlib.closing(settings.open_index(is_patient=True)) as index:
         documents = sum(source.documents for source in sources)

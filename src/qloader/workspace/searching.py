@@ -1,4 +1,4 @@
-"""Searching the index: by words, by meaning, or by both together, through all documents or some."""
+"""Searching the index: by words, by meaning, or by both together, through all documents or some, and reranked."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from qloader.applying.preconditions import check_index
-from qloader.errors import ConfigError, EmbeddingError, ForeignIndexError, StateError
-from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, FoundBy, Hit, Index, Vectors, Where
+from qloader.embedding.settings import section_as_applied
+from qloader.errors import ConfigError, EmbeddingError, RerankError, StateError
+from qloader.index.fusing import fuse_weighted
+from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, FoundBy, Fusion, Hit, Index, Vectors, Where
 from qloader.planning.selecting import match_documents
+from qloader.workspace.fusing import Fusing
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
 
 if TYPE_CHECKING:
+    from qloader.embedding.reranking import Reranker
     from qloader.embedding.together import Embedders
     from qloader.state.records import StateHeader
     from qloader.state.store import StateStore
@@ -40,14 +44,21 @@ class SearchRequest:
 
     Attributes:
         mode: `hybrid`, `dense` or `sparse`; None is `hybrid` where the config has dense vectors, else `sparse`.
+        fusion: How `hybrid` makes one ranking of two; as the config says where None.
+        weights: How much each vector's ranking counts, by its name; 1 for one that is not named. As the config says
+            where None.
+        rerank: Whether the reranker that the config names puts the hits in order anew.
         sources: Only documents of these sources.
         paths: Only documents whose id or address matches, patterns as in .gitignore, or whose address one is.
         metadata: Only documents whose metadata says this.
         since: Only documents whose `updated_at` is not before this moment, which has an offset.
-        explain: Look too which vector found each hit, at which rank.
+        explain: Look too which vector found each hit, at which rank, and where it was before it was reranked.
     """
 
     mode: Mode | None = None
+    fusion: Fusion | None = None
+    weights: Mapping[str, float] | None = None
+    rerank: bool = True
     sources: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -71,17 +82,24 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
 
     Raises:
         StateError: Nothing was applied yet.
-        ConfigError: A source, pattern or mode is none.
+        ConfigError: A source, pattern, mode or weight is none.
+        RerankError: The reranker would be sent a key without encryption.
         ForeignIndexError: The collection is another state's, or gone, or its dense vectors are another model's.
         IndexUnavailableError: The index cannot be opened.
     """
-    modes = modes or (request.mode or modes_of(settings)[0],)
-    needs_dense = any(DENSE_VECTOR in VECTORS[mode] for mode in modes)
-    if needs_dense and not settings.has_dense:
+    asked = modes or ((request.mode,) if request.mode else ())
+    modes = asked or modes_of(settings)[:1]
+    if (request.fusion or request.weights) and "hybrid" not in modes:
+        raise ConfigError(
+            f"--fusion and --weights are of a hybrid search, and this one is by --mode {modes[0]}",
+            remedy="Leave them out, or search by --mode hybrid.",
+        )
+    if _needs_dense(modes) and not settings.has_dense:
         raise ConfigError(
             f"a search by --mode {modes[0]} needs dense vectors, and the config has none",
             remedy="Leave --mode out, or name a provider in embedding.dense (docs/embedding.md).",
         )
+    fusing = Fusing.of(settings.config.search, request.fusion, request.weights)
     state = settings.read_state()
     header = None
     if state is not None:
@@ -90,20 +108,29 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
             if header is not None:
                 documents = sum(source.documents for source in state.sources())
                 where = _where(state, request)
-                applied = state.pipelines().get(header.pipeline, {}).get("embedding")
+                pipelines = {name: parts.get("embedding") for name, parts in state.pipelines().items()}
                 has_writer = state.writer() is not None
     if header is None:
         raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
     check_embedded_marker(settings, header, documents)
-    if needs_dense:
-        _check_model(applied, settings)
-    # Another search is over in a moment; a writer has an embedded index to itself until it ends.
-    lock_wait = 0.0 if has_writer else None
-    with (
-        settings.embedders(dense=needs_dense) as embedders,
-        contextlib.closing(settings.open_index(lock_wait=lock_wait)) as index,
-    ):
-        yield Searcher(settings, header, documents, index, embedders, where, modes[0], request.explain)
+    # Another search is over in a moment. A writer has an embedded index to itself until it ends, but for one that makes
+    # a collection beside it.
+    lock_wait = 0.0 if has_writer and not header.replacement else None
+    with contextlib.ExitStack() as stack:
+        reranker = settings.open_reranker() if request.rerank else None
+        if reranker is not None:
+            stack.callback(reranker.close)
+        index = stack.enter_context(contextlib.closing(settings.open_index(lock_wait=lock_wait)))
+        # What the collection was filled with: the config may be ahead of it, and the state is in the moment of a switch.
+        pipelines[settings.pipeline.fingerprint] = settings.pipeline.embedding
+        applied = pipelines.get(index.filled_by() or header.pipeline) or settings.pipeline.embedding
+        if not asked and _needs_dense(modes) and (why := _why_not(settings, applied)):
+            settings.tell(f"Searched by words alone: {why}.")
+            modes = ("sparse",)
+        embedders = stack.enter_context(settings.embedders(dense=_needs_dense(modes), applied=applied))
+        yield Searcher(
+            settings, header, documents, index, embedders, reranker, where, modes[0], fusing, explain=request.explain
+        )
 
 
 class Searcher:
@@ -116,8 +143,11 @@ class Searcher:
         documents: int,
         index: Index,
         embedders: Embedders,
+        reranker: Reranker | None,
         where: Where | None,
         mode: Mode,
+        fusing: Fusing,
+        *,
         explain: bool,
     ) -> None:
         self._settings = settings
@@ -125,8 +155,10 @@ class Searcher:
         self._documents = documents
         self._index = index
         self._embedders = embedders
+        self._reranker = reranker
         self._where = where
         self._mode = mode
+        self._fusing = fusing
         self._explain = explain
 
     def search(self, query: str, *, limit: int, mode: Mode | None = None) -> list[Hit]:
@@ -139,6 +171,7 @@ class Searcher:
 
         Raises:
             EmbeddingError: The question cannot be embedded.
+            RerankError: The hits cannot be reranked.
             ForeignIndexError: The collection is another state's, or gone.
             IndexUnavailableError: The index cannot be read.
         """
@@ -149,26 +182,47 @@ class Searcher:
         except EmbeddingError as error:
             error.remedy = f"{error.remedy} `--mode sparse` searches by words alone.".lstrip()
             raise
-        hits = self._ask(vectors, self._where, limit)
+        hits = self._ask(vectors, self._where, max(limit, self._reranker.top if self._reranker else 0))
         if not hits:  # nothing there, or nothing of ours: only now is it worth another question to a server
             check_index(
                 self._index.describe(), self._header, documents=self._documents, collection=self._settings.collection
             )
-        return hits
+        return self._reranked(query, hits)[:limit]
+
+    def _reranked(self, query: str, hits: list[Hit]) -> list[Hit]:
+        """The hits as the reranker orders them, those of equal score as they were; as they are where there is none."""
+        if self._reranker is None or not hits:
+            return hits
+        try:
+            scores = self._reranker.scores(query, [hit.payload["text"] for hit in hits])
+        except RerankError as error:
+            error.remedy = f"{error.remedy} `--no-rerank` searches without.".lstrip()
+            raise
+        anew = [
+            replace(hit, score=score, rank_before=rank if self._explain else None)
+            for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), 1)
+        ]
+        return sorted(anew, key=lambda hit: -hit.score)
 
     def _ask(self, vectors: Vectors, where: Where, limit: int) -> list[Hit]:
         lineage, depth = self._header.lineage, max(DEPTH * limit, LEAST_DEPTH)
-        if len(vectors) > 1:
-            hits = self._index.fuse(vectors, limit=limit, depth=depth, lineage=lineage, where=where)
-        else:
-            ((name, vector),) = vectors.items()
-            hits = self._index.search(vector, using=name, limit=limit, lineage=lineage, where=where)
+        fusion, weights = self._fusing.fusion, self._fusing.weights
+        rankings: dict[str, list[Hit]] = {}
+        if len(vectors) == 1:
             depth = limit
+        if len(vectors) == 1 or weights is not None or self._explain:
+            for name, vector in vectors.items():
+                rankings[name] = self._index.search(vector, using=name, limit=depth, lineage=lineage, where=where)
+        if len(vectors) == 1:
+            (hits,) = rankings.values()
+        elif weights is not None:
+            hits = fuse_weighted(rankings, weights, limit)
+        else:
+            hits = self._index.fuse(vectors, limit=limit, depth=depth, fusion=fusion, lineage=lineage, where=where)
         if not self._explain:
             return hits
         found: dict[str, list[FoundBy]] = {hit.id: [] for hit in hits}
-        for name, vector in vectors.items():
-            alone = self._index.search(vector, using=name, limit=depth, lineage=lineage, where=where)
+        for name, alone in rankings.items():
             for rank, hit in enumerate(alone, 1):
                 if hit.id in found:
                     found[hit.id].append(FoundBy(name, rank, hit.score))
@@ -211,11 +265,16 @@ def _matching(state: StateStore, request: SearchRequest) -> dict[str, list[str]]
     return found
 
 
-def _check_model(applied: Mapping[str, Any] | None, settings: Settings) -> None:
-    """Refuses to compare vectors of two models."""
-    if applied is not None and applied.get("dense") != settings.pipeline.embedding.get("dense"):
-        raise ForeignIndexError(
-            f"the dense vectors in the collection {settings.collection} were made by another model, or there are none "
-            "yet: the config was changed since the last apply",
-            remedy="Plan and apply, so that both are the same; `--mode sparse` searches by words until then.",
-        )
+def _needs_dense(modes: Sequence[Mode]) -> bool:
+    return any(DENSE_VECTOR in VECTORS[mode] for mode in modes)
+
+
+def _why_not(settings: Settings, applied: Mapping[str, Any]) -> str:
+    """Why a question cannot be compared with the dense vectors that are there; empty where it can."""
+    section = settings.config.embedding.dense
+    assert section is not None
+    try:
+        section_as_applied(section, applied.get("dense"))
+    except ConfigError as error:
+        return str(error)
+    return ""

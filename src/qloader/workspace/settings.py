@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from qloader.chunking.settings import chunking_settings
 from qloader.config.load import cache_path, state_path
 from qloader.config.models import Config
 from qloader.documents.hashing import fingerprint
-from qloader.embedding.settings import bm25_settings, dense_settings
+from qloader.embedding.settings import bm25_settings, dense_settings, section_as_applied
 from qloader.planning.estimates import Prices
 from qloader.planning.guards import Limits
 from qloader.planning.plan import Pipeline
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qloader.applying.preconditions import Here
     from qloader.chunking.chunker import Chunker
     from qloader.embedding.cache import EmbeddingCache
+    from qloader.embedding.reranking import Reranker
     from qloader.embedding.together import Embedders
     from qloader.index.protocol import Guard, Index
     from qloader.manifest.observing import Read
@@ -280,7 +281,12 @@ class Settings:
         return RetryPolicy(batch.retry_attempts, batch.retry_delay)
 
     def open_index(
-        self, *, guard: Guard | None = None, is_patient: bool = False, lock_wait: float | None = None
+        self,
+        *,
+        guard: Guard | None = None,
+        is_patient: bool = False,
+        lock_wait: float | None = None,
+        target: str | None = None,
     ) -> Index:
         """Opens the index, lazily: nothing is read or connected yet.
 
@@ -290,6 +296,7 @@ class Settings:
             is_patient: Whether a request to a server that failed is sent again, as `ingestion.batch` says: for long
                 work. Who waits for one answer is better told at once.
             lock_wait: Seconds to wait where another process has an embedded index open; the engine's own where None.
+            target: A collection by its own name; what the config's name stands for where None.
         """
         from qloader.index.open import open_index
         from qloader.index.protocol import allow
@@ -298,7 +305,7 @@ class Settings:
         index = self.config.index
         timeout = index.timeout if guard is None else min(index.timeout, self.config.ingestion.batch.timeout)
         return open_index(
-            collection=self.collection,
+            collection=target or self.collection,
             embedded_path=self.embedded_path,
             url=index.url,
             api_key=index.api_key.get_secret_value() if index.api_key else None,
@@ -307,6 +314,7 @@ class Settings:
             retries=self.retries if is_patient else NO_RETRIES,
             lock_wait=lock_wait,
             guard=guard or allow,
+            is_itself=target is not None,
         )
 
     def chunking(self) -> Chunking:
@@ -359,6 +367,21 @@ class Settings:
         return self.config.embedding.dense is not None
 
     @property
+    def replacement_state(self) -> Path:
+        """What is known of a collection that is being made in the place of another; it is this machine's alone."""
+        return self.state.with_name(f"{self.state.name}.replacement")
+
+    @property
+    def replaced_state(self) -> Path:
+        """What was known of the collection that was replaced and is kept; it is this machine's alone."""
+        return self.state.with_name(f"{self.state.name}.replaced")
+
+    @property
+    def has_reranker(self) -> bool:
+        """Whether a model puts the hits of a search in order anew."""
+        return self.config.search.rerank is not None
+
+    @property
     def embedding_cache(self) -> Path:
         """Where the embedding cache is."""
         from qloader.config.locations import embedding_cache_path
@@ -377,28 +400,46 @@ class Settings:
         cache = self.config.embedding.cache
         return EmbeddingCache.open(self.embedding_cache, max_bytes=cache.max_size, precision=cache.precision)
 
-    def embedders(self, *, dense: bool = True) -> Embedders:
+    def open_reranker(self) -> Reranker | None:
+        """What puts hits in order anew, where the config names one. Nothing is connected yet.
+
+        Raises:
+            RerankError: A key would be sent without encryption.
+        """
+        section = self.config.search.rerank
+        if section is None:
+            return None
+        from qloader.embedding.reranking import Reranker
+
+        return Reranker(section, self.config.base)
+
+    def embedders(self, *, dense: bool = True, applied: Mapping[str, Any] | None = None) -> Embedders:
         """What makes vectors; imports an engine, so plan never calls this. Nothing is connected or loaded yet.
 
         Args:
             dense: False leaves the dense vectors out, even where the config asks for them.
+            applied: Embedding settings of a pipeline that shape the vectors, where they are not those of the config;
+                what else a provider needs is the config's.
 
         Raises:
-            ConfigError: A provider cannot be opened, as the config names it.
+            ConfigError: A provider cannot be opened, as the config names it; or it is not that of `applied`.
             EmbeddingError: A key would be sent without encryption.
         """
         from qloader.embedding.bm25 import Bm25Embedder
         from qloader.embedding.together import Embedders
 
-        embedding = self.config.embedding
-        sparse = Bm25Embedder(language=embedding.language, k=embedding.k, b=embedding.b, avg_len=embedding.avg_len)
-        if embedding.dense is None or not dense:
+        settings = self.pipeline.embedding if applied is None else applied
+        sparse = Bm25Embedder(**{name: settings[name] for name in ("language", "k", "b", "avg_len")})
+        section = self.config.embedding.dense
+        if section is None or not dense:
             return Embedders(sparse)
+        if applied is not None:
+            section = section_as_applied(section, applied.get("dense"))
         from qloader.embedding.dense.registry import open_embedder
 
         cache = self.open_embedding_cache()
         try:
-            made = open_embedder(embedding.dense, base=self.config.base, cache_dir=self.models, cache=cache)
+            made = open_embedder(section, base=self.config.base, cache_dir=self.models, cache=cache)
         except BaseException:
             cache.close()
             raise

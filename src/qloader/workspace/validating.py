@@ -25,7 +25,7 @@ class Check:
     """One thing looked at.
 
     Attributes:
-        what: `config`, `source` and its name, `embedding`, `state` or `index`.
+        what: `config`, `source` and its name, `embedding`, `reranker`, `state` or `index`.
         ok: Whether it can be used.
         message: What there is, or why not; it does not say the name again.
         remedy: What to do; empty where all is well.
@@ -38,7 +38,7 @@ class Check:
 
 
 def validate_workspace(settings: Settings) -> list[Check]:
-    """Looks at the config's sources, provider of vectors, state and index; one failure does not hide the next."""
+    """Looks at the config's sources, models, state and index; one failure does not hide the next."""
     looks = [
         partial(
             _try, f"source {name}", partial(_look_at_source, settings, name), f"Source {name}: ", f"sources.{name}: "
@@ -49,6 +49,7 @@ def validate_workspace(settings: Settings) -> list[Check]:
         Check("config", True, str(settings.config.file.name)),
         *_side_by_side(looks),
         *([_try("embedding", lambda: _look_at_embedding(settings), "embedding.dense: ")] if settings.has_dense else []),
+        *([_try("reranker", lambda: _look_at_reranker(settings), "search.rerank: ")] if settings.has_reranker else []),
         _try("state", lambda: _read_state(settings)),
         _try("index", lambda: _look_at_index(settings)),
     ]
@@ -117,6 +118,15 @@ def _look_at_embedding(settings: Settings) -> str:
     with open_embedder(section, base=settings.config.base, cache_dir=settings.models) as embedder:
         size = embedder.embed(["."]).shape[1]
     return f"{section.label}, vectors of {size:,} numbers"
+
+
+def _look_at_reranker(settings: Settings) -> str:
+    """Whether the reranker gives scores: a full stop is asked about another one."""
+    reranker = settings.open_reranker()
+    assert reranker is not None
+    with contextlib.closing(reranker):
+        reranker.scores(".", ["."])
+    return f"{reranker.label}, the best {reranker.top:,} hits of a search"
 
 
 def _read_state(settings: Settings) -> str:

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from qloader.applying.events import Listener
     from qloader.applying.result import ApplyResult
     from qloader.embedding.cache import EmbeddingCache
-    from qloader.index.protocol import Hit
+    from qloader.index.protocol import Fusion, Hit
     from qloader.refreshing.drift import Drift
     from qloader.workspace.evaluating import Evaluation, Question
+    from qloader.workspace.foreign import ImportRequest
+    from qloader.workspace.importing import Adoption
     from qloader.workspace.rebuilding import Rebuilt
+    from qloader.workspace.rolling_back import Pruned, RolledBack
     from qloader.workspace.searching import Mode
     from qloader.workspace.showing import ChangedTexts
     from qloader.workspace.verifying import Verification
@@ -60,6 +63,12 @@ class Status:
     def points(self) -> int:
         """How many points the state says the index holds."""
         return sum(source.chunks for source in self.sources)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The collections beside the live one, by their own names: kept for a rollback, or being made."""
+        header = self.header
+        return () if header is None else tuple(name for name in (header.replaced, header.replacement) if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +236,30 @@ class Workspace:
             at_present=at_present,
         )
 
+    @contextlib.contextmanager
+    def import_collection(
+        self, request: ImportRequest, path: str | Path | None = None, *, progress: Watcher | None = None
+    ) -> Iterator[Adoption]:
+        """Takes over the vectors of a collection that another tool filled, as long as the `with` block lasts.
+
+        Args:
+            request: Which collection, and how it is read.
+            path: Where the plan goes that is made with it; None takes a temporary file, which ends with the block.
+            progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
+
+        Yields:
+            The plan, what its apply still has to embed, and what becomes of each document.
+
+        Raises:
+            QloaderError: See `workspace.importing.import_collection`.
+        """
+        from qloader.workspace.importing import import_collection
+
+        with tempfile.TemporaryDirectory(prefix="qloader-plan-") as folder:
+            plan = Path(folder) / "plan.json" if path is None else Path(path)
+            with import_collection(self.settings, request, plan, progress=as_progress(progress)) as found:
+                yield found
+
     def has_begun(self, plan: Plan) -> bool:
         """Whether the last thing that happened to the state is an apply of this plan, ended or not.
 
@@ -268,6 +301,9 @@ class Workspace:
         *,
         limit: int = 5,
         mode: Mode | None = None,
+        fusion: Fusion | None = None,
+        weights: Mapping[str, float] | None = None,
+        rerank: bool = True,
         sources: Sequence[str] = (),
         paths: Sequence[str] = (),
         metadata: Mapping[str, str] | None = None,
@@ -280,30 +316,52 @@ class Workspace:
             query: Words, as a person types them.
             limit: How many hits at most.
             mode: By which vectors: `hybrid`, `dense` or `sparse`. None is `hybrid` where the config has dense vectors.
+            fusion: How `hybrid` makes one ranking of two: `rrf` or `dbsf`; as the config says where None.
+            weights: How much each ranking counts in `rrf`: `{"dense": 2, "bm25": 1}`; as the config says where None.
+            rerank: Whether the reranker that the config names puts the hits in order anew.
             sources: Only documents of these sources.
             paths: Only documents whose id or address matches, patterns as in .gitignore.
             metadata: Only documents whose metadata says this.
             since: Only documents whose `updated_at` is not before this moment, which has an offset.
-            explain: Look too which vector found each hit, at which rank: `Hit.found_by`.
+            explain: Look too which vector found each hit, at which rank: `Hit.found_by`; and its rank before it was
+                reranked: `Hit.rank_before`.
 
         Returns:
             Hits, best first.
 
         Raises:
             StateError: Nothing was applied yet.
-            ConfigError: A source, a pattern or the mode is none.
+            ConfigError: A source, a pattern, the mode or a weight is none.
             EmbeddingError: The question cannot be embedded.
+            RerankError: The hits cannot be reranked.
             ForeignIndexError: The collection is another state's, or gone, or its dense vectors are another model's.
             IndexUnavailableError: The index cannot be opened.
         """
         from qloader.workspace.searching import SearchRequest, open_searcher
 
-        request = SearchRequest(mode, tuple(sources), tuple(paths), dict(metadata or {}), since, explain)
+        request = SearchRequest(
+            mode=mode,
+            fusion=fusion,
+            weights=weights,
+            rerank=rerank,
+            sources=tuple(sources),
+            paths=tuple(paths),
+            metadata=dict(metadata or {}),
+            since=since,
+            explain=explain,
+        )
         with open_searcher(self.settings, request) as searcher:
             return searcher.search(query, limit=limit)
 
     def evaluate(
-        self, questions: Sequence[Question] | str | Path, *, limit: int = 10, modes: Sequence[Mode] = ()
+        self,
+        questions: Sequence[Question] | str | Path,
+        *,
+        limit: int = 10,
+        modes: Sequence[Mode] = (),
+        fusion: Fusion | None = None,
+        weights: Mapping[str, float] | None = None,
+        rerank: bool = True,
     ) -> Evaluation:
         """How well the index answers questions whose answers are known.
 
@@ -311,15 +369,20 @@ class Workspace:
             questions: What is asked and what should be found, or a YAML file of that.
             limit: How many documents of an answer count.
             modes: Which ways of searching are compared; all that the config allows where none is named.
+            fusion: As for `search`.
+            weights: As for `search`.
+            rerank: As for `search`.
 
         Raises:
             QloaderError: See `workspace.evaluating.evaluate`.
         """
         from qloader.workspace.evaluating import evaluate, read_questions
+        from qloader.workspace.searching import SearchRequest
 
         if isinstance(questions, str | Path):
             questions = read_questions(Path(questions))
-        return evaluate(self.settings, questions, limit=limit, modes=modes)
+        request = SearchRequest(fusion=fusion, weights=weights, rerank=rerank)
+        return evaluate(self.settings, questions, limit=limit, modes=modes, request=request)
 
     def embedding_cache(self) -> EmbeddingCache:
         """The embedding cache, opened; whoever asks for it closes it."""
@@ -425,6 +488,18 @@ class Workspace:
             return state.backup(
                 Path(target) if target is not None else None, permissions=self.settings.config.state.permissions
             )
+
+    def roll_back(self) -> RolledBack:
+        """Brings back the collection that was replaced; see `workspace.rolling_back.roll_back`."""
+        from qloader.workspace.rolling_back import roll_back
+
+        return roll_back(self.settings)
+
+    def prune_collections(self) -> Pruned:
+        """Removes the collections beside the live one; see `workspace.rolling_back.prune_collections`."""
+        from qloader.workspace.rolling_back import prune_collections
+
+        return prune_collections(self.settings)
 
     def refresh(self, *, deep: bool = False, progress: Watcher | None = None) -> Drift:
         """Compares the index with the state, point by point; the next plan repairs what drifted.

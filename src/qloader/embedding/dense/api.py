@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from qloader.config.embedders import NetworkDense
+from qloader.config.endpoint import Endpoint
 from qloader.embedding.dense.checks import WHAT
 from qloader.embedding.dense.errors import EmbeddingError, RefusedTextsError, TryAgainError
 from qloader.sources.http.addresses import is_loopback_name, shown
@@ -35,6 +35,34 @@ _NEVER_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What an endpoint does for us, for messages.
+
+    Attributes:
+        what: Its place in the config.
+        gives: What it is asked for, in the plural.
+        kept: What is said of what it gave before it gave no more.
+        another: What it means to take another model.
+        too_long: What to do about texts that are too long for the model.
+    """
+
+    what: str
+    gives: str
+    too_long: str
+    kept: str = ""
+    another: str = ""
+
+
+EMBEDDING = Service(
+    WHAT,
+    "vectors",
+    f"If a text is too long for the model, set {WHAT}.max_tokens.",
+    "What came back until now is kept in the cache and is not paid for again. ",
+    " Another model makes other vectors: the next plan embeds everything anew.",
+)
+
+
+@dataclass(frozen=True, slots=True)
 class ApiSettings:
     """How an endpoint is spoken to.
 
@@ -44,6 +72,7 @@ class ApiSettings:
         secrets: What no message may show, whoever says it.
         http: The manners.
         has_key: Whether a key is sent.
+        service: What it is for.
     """
 
     url: str
@@ -51,9 +80,19 @@ class ApiSettings:
     secrets: tuple[str, ...] = field(repr=False)
     http: HttpSettings
     has_key: bool
+    service: Service = EMBEDDING
 
     @classmethod
-    def of(cls, section: NetworkDense, url: str, base: Path, *, key_header: str | None = None) -> ApiSettings:
+    def of(
+        cls,
+        section: Endpoint,
+        url: str,
+        base: Path,
+        *,
+        key_header: str | None = None,
+        parallel: int = 1,
+        service: Service = EMBEDDING,
+    ) -> ApiSettings:
         """What a section means.
 
         Args:
@@ -61,6 +100,8 @@ class ApiSettings:
             url: Where the requests go.
             base: The folder that relative paths start from.
             key_header: The header for the key, where it is no bearer token.
+            parallel: Requests at a time, at most.
+            service: What it is for.
 
         Raises:
             EmbeddingError: A key that can be none.
@@ -71,7 +112,7 @@ class ApiSettings:
             # A line break at its end, as a file leaves it, would be quoted by whoever refuses the header.
             if value is not None and not (value.isascii() and value.isprintable() and value == value.strip()):
                 raise EmbeddingError(
-                    f"{WHAT}.{place} holds a line break or another character that no header may have.",
+                    f"{service.what}.{place} holds a line break or another character that no header may have.",
                     remedy="Remove it. A key that is read from a file often ends with a line break.",
                 )
         headers = {"accept": "application/json", "content-type": "application/json"}
@@ -84,12 +125,13 @@ class ApiSettings:
             http=HttpSettings(
                 timeout=section.timeout,
                 deadline=section.deadline,
-                parallel=section.parallel,
+                parallel=parallel,
                 ca_file=base / section.ca_file if section.ca_file else None,
                 verify=section.verify,
                 max_bytes=_LONGEST_ANSWER,
             ),
             has_key=key is not None or bool(own),
+            service=service,
         )
 
 
@@ -102,16 +144,18 @@ class Api:
         Raises:
             EmbeddingError: A key would be sent without encryption.
         """
+        self._service = settings.service
+        self._what = settings.service.what
         place = urlsplit(settings.url)
         is_open = place.scheme == "http" and settings.has_key and not is_loopback_name(place.hostname or "")
         if is_open and settings.http.verify:
             raise EmbeddingError(
-                f"{WHAT}: {shown(settings.url)} is without encryption, and would be sent the key.",
-                remedy=f"Write {WHAT}.url with https. In a network that you trust, {WHAT}.verify: false sends it all "
-                "the same.",
+                f"{self._what}: {shown(settings.url)} is without encryption, and would be sent the key.",
+                remedy=f"Write {self._what}.url with https. In a network that you trust, {self._what}.verify: false "
+                "sends it all the same.",
             )
         self._settings = settings
-        self._exchange = Exchange(settings.url, settings.http, auth=None, what=WHAT, sleep=sleep)
+        self._exchange = Exchange(settings.url, settings.http, auth=None, what=self._what, sleep=sleep)
 
     @property
     def place(self) -> str:
@@ -146,8 +190,8 @@ class Api:
             expected: What it lacks.
         """
         return EmbeddingError(
-            f"{WHAT}: {self.place} answers with something else than expected: there is no {expected}.",
-            remedy=f"Check {WHAT}.provider and {WHAT}.url: another kind of server may listen there.",
+            f"{self._what}: {self.place} answers with something else than expected: there is no {expected}.",
+            remedy=f"Check {self._what}.provider and {self._what}.url: another kind of server may listen there.",
         )
 
     def close(self) -> None:
@@ -157,9 +201,9 @@ class Api:
     def _json(self, answer: Answer) -> Any:
         if answer.is_html or answer.body[:1] == b"<":
             raise EmbeddingError(
-                f"{WHAT}: {self.place} answers with a web page where vectors should be.",
-                remedy=f"Check {WHAT}.url: it is the address of an API, most often with /v1 at its end. A login page "
-                "means that a proxy or a single sign-on stands before it.",
+                f"{self._what}: {self.place} answers with a web page where {self._service.gives} should be.",
+                remedy=f"Check {self._what}.url: it is the address of an API, most often with /v1 at its end. A login "
+                "page means that a proxy or a single sign-on stands before it.",
             )
         try:
             return orjson.loads(answer.body)
@@ -171,12 +215,12 @@ class Api:
 
     def _refused(self, answer: Answer) -> NoReturn:
         status, said = answer.status, self._said(answer)
-        what = f"{WHAT}: {self.place}"
+        what = f"{self._what}: {self.place}"
         if (status == 429 and self._is_spent(answer)) or status == 402:
             raise EmbeddingError(
                 f"{what} says that the quota is spent ({status}){said}",
-                remedy="What came back until now is kept in the cache and is not paid for again. Raise the quota, or "
-                "wait for the next one, and run the same command again.",
+                remedy=f"{self._service.kept}Raise the quota, or wait for the next one, and run the same command "
+                "again.",
             )
         if status in PASSING:
             raise TryAgainError(
@@ -190,7 +234,7 @@ class Api:
                 f"{what} does not accept the key (401)."
                 if self._settings.has_key
                 else f"{what} wants a key (401), and there is none.",
-                remedy=f"Check {WHAT}.api_key, best a variable of the environment: it may be missing, mistyped, "
+                remedy=f"Check {self._what}.api_key, best a variable of the environment: it may be missing, mistyped, "
                 "expired or revoked.",
             )
         if status == 403:
@@ -201,19 +245,17 @@ class Api:
         if status in (404, 410):
             raise EmbeddingError(
                 f"{what} knows no such model or address ({status}){said}",
-                remedy=f"Check {WHAT}.model and {WHAT}.url. Another model makes other vectors: the next plan embeds "
-                "everything anew.",
+                remedy=f"Check {self._what}.model and {self._what}.url.{self._service.another}",
             )
         if 300 <= status < 400:
             raise EmbeddingError(
                 f"{what} answers with a redirect ({status}), which is not followed: nothing was sent on.",
-                remedy=f"Set {WHAT}.url to the address behind it.",
+                remedy=f"Set {self._what}.url to the address behind it.",
             )
         lowered = said.lower()
         raise RefusedTextsError(
             f"{what} refuses the request ({status}){said}",
-            remedy=f"Check {WHAT}.model and the settings beside it. If a text is too long for the model, set "
-            f"{WHAT}.max_tokens.",
+            remedy=f"Check {self._what}.model and the settings beside it. {self._service.too_long}",
             is_too_much=status == 413 or any(word in lowered for word in _TOO_MUCH),
         )
 

@@ -28,7 +28,7 @@ class CohereProvider:
         Raises:
             EmbeddingError: A key would be sent without encryption.
         """
-        self._api = Api(ApiSettings.of(section, f"{section.url.rstrip('/')}/v2/embed", base))
+        self._api = Api(ApiSettings.of(section, f"{section.url.rstrip('/')}/v2/embed", base, parallel=section.parallel))
         self._section = section
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class DenseEmbedder:
         self._provider = provider
         self._section = section
         self._cache = cache
+        self._sampled: dict[str, Matrix] = {}
         self._settings = dense_settings(section)
         self._requests = Requests(
             provider,
@@ -79,7 +80,27 @@ class DenseEmbedder:
         Raises:
             EmbeddingError: It cannot be told.
         """
-        return self._requests.dim or int(self.embed([STAND_IN]).shape[1])
+        return self.size(lambda: None)
+
+    def size(self, sample: Callable[[], str | None]) -> int:
+        """The same with a text that is embedded anyway, so that nothing is paid for which nobody wants.
+
+        Args:
+            sample: Such a text, asked for where nothing else tells; None for a full stop.
+
+        Raises:
+            EmbeddingError: It cannot be told.
+        """
+        if known := self._requests.dim:
+            return known
+        text = sample() or STAND_IN
+        try:
+            (vector,) = self.embed([text])
+        except TextError:  # the model does not take this text: that is its document's affair
+            (vector,) = self.embed([STAND_IN])
+        else:
+            self._sampled[prepared(text, self._section.document_prefix)] = vector
+        return len(vector)
 
     def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
         """One `dense` vector for each text, in order.
@@ -94,6 +115,11 @@ class DenseEmbedder:
         wanted = [prepared(text, self._section.document_prefix) for text in texts]
         known = self._cached(list(dict.fromkeys(wanted)), "document")
         return [known[text].tolist() if text in known else None for text in wanted]
+
+    def reads_whole(self, texts: Sequence[str]) -> list[bool]:
+        """Whether the model reads each of these texts to its end, as far as it can be told. Sends nothing."""
+        long = self._requests.too_long([prepared(text, self._section.document_prefix) for text in texts])
+        return [number not in long for number in range(len(texts))]
 
     def embed_query(self, text: str) -> Sequence[float]:
         """The vector of what someone looks for.
@@ -119,9 +145,11 @@ class DenseEmbedder:
         if not wanted:
             return np.empty((0, self.dim), dtype=np.float32)
         unique = list(dict.fromkeys(wanted))
-        known = self._cached(unique, kind)
+        sampled = {text: self._sampled.pop(text) for text in unique if text in self._sampled and kind == "document"}
+        known = self._cached([text for text in unique if text not in sampled], kind)
+        self.tally.found(len(known))
+        known |= sampled
         missing = [text for text in unique if text not in known]
-        self.tally.found(len(unique) - len(missing))
         try:
             for done, vectors in self._new(missing, kind):
                 known.update(zip(done, self._keep(done, vectors, kind), strict=True))

@@ -29,7 +29,7 @@ class HttpProvider:
         Raises:
             EmbeddingError: A key would be sent without encryption.
         """
-        self._api = Api(ApiSettings.of(section, section.url, base))
+        self._api = Api(ApiSettings.of(section, section.url, base, parallel=section.parallel))
         self._section = section
 
     @property
@@ -49,7 +49,7 @@ class HttpProvider:
             "kind": section.kinds.get(kind, kind),
             "dimensions": section.dimensions,
         }
-        answer = self._api.post(_filled(section.body, values))
+        answer = self._api.post(filled(section.body, values))
         vectors = self._at(answer, section.vectors)
         if section.is_single and isinstance(vectors, list) and not (vectors and isinstance(vectors[0], list)):
             vectors = [vectors]
@@ -68,12 +68,12 @@ class HttpProvider:
             raise self._api.strange(f"`{path}`") from None
 
 
-def _filled(template: Any, values: Mapping[str, Any]) -> Any:
+def filled(template: Any, values: Mapping[str, Any]) -> Any:
     """A template with its placeholders filled: one that is a whole value keeps its type, one in a text is text."""
     if isinstance(template, dict):
-        return {key: _filled(value, values) for key, value in template.items()}
+        return {key: filled(value, values) for key, value in template.items()}
     if isinstance(template, list):
-        return [_filled(value, values) for value in template]
+        return [filled(value, values) for value in template]
     if not isinstance(template, str):
         return template
     if whole := re.fullmatch(r"\{(\w+)\}", template):

@@ -35,7 +35,13 @@ class OpenaiProvider:
         url = f"{url.rstrip('/')}/embeddings"
         query = "&".join(part for part in (query, urlencode({"api-version": version}) if version else "") if part)
         self._api = Api(
-            ApiSettings.of(section, f"{url}?{query}" if query else url, base, key_header="api-key" if version else None)
+            ApiSettings.of(
+                section,
+                f"{url}?{query}" if query else url,
+                base,
+                key_header="api-key" if version else None,
+                parallel=section.parallel,
+            )
         )
         self._section = section
 

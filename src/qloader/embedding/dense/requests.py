@@ -65,11 +65,10 @@ class Requests:
         Raises:
             EmbeddingError: It will not work, or did not work often enough.
         """
-        limit, count = self._limit()
-        lengths = count(texts) if limit else []
-        long = {number for number, length in enumerate(lengths) if limit and length > limit}
+        long = self.too_long(texts)
         if not long:
             return self._send(texts, kind, pause)
+        limit, count = self._limit()
         rows: dict[int, Matrix] = {}
         short = [number for number in range(len(texts)) if number not in long]
         if short:
@@ -78,6 +77,11 @@ class Requests:
             pieces = parts(texts[number], limit or 0, lambda text: count([text])[0])
             rows[number] = self._shortened(texts[number], pieces, kind, pause)
         return np.stack([rows[number] for number in range(len(texts))])
+
+    def too_long(self, texts: Sequence[str]) -> set[int]:
+        """Which of these prepared texts are longer than what the model reads, by their positions."""
+        limit, count = self._limit()
+        return {number for number, length in enumerate(count(texts)) if length > limit} if limit else set()
 
     def _limit(self) -> tuple[int | None, Callable[[Sequence[str]], list[int]]]:
         """How many tokens of a text the model reads, and who counts them."""

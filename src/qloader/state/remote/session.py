@@ -160,6 +160,10 @@ class RemoteStateStore(StateStore):
             )
         self._put()
 
+    def secure(self) -> None:
+        """Puts the state now: what comes next must not be known to this machine alone."""
+        self._put()
+
     def checkpoint(self) -> None:
         """Puts the state, where the last time is some while ago. One that fails is tried again at a later edge."""
         if time.monotonic() >= self._next_checkpoint:
