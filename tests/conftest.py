@@ -3,8 +3,8 @@
 import os
 import signal
 
-# Several processes of tests share the cores. numpy's threads wait for each other by spinning: on a busy machine the same
-# product of matrices takes three times the work with two threads as with one. Before numpy is imported.
+# Several processes of tests share the cores. numpy's threads wait for each other by spinning: on a busy machine the
+# same product of matrices takes three times the work with two threads as with one. Before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # A shell starts what runs in the background with Ctrl-C ignored, and all that a test starts would inherit that.

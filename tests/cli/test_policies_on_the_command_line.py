@@ -295,8 +295,8 @@ def house(prompt: Prompt, monkeypatch: pytest.MonkeyPatch) -> Prompt:
         "    raise KeyError('day')\n"
     )
     packages = prompt.folder / "packages"
-    points = {"tidy": "house_policies:tidy", "broken": "house_policies:broken"}
-    install(packages, "house-policies", {"house_policies": module}, {POLICIES: points})
+    points = {"tidy": "tidy_policies:tidy", "broken": "tidy_policies:broken"}
+    install(packages, "tidy-policies", {"tidy_policies": module}, {POLICIES: points})
     monkeypatch.syspath_prepend(packages)
     return prompt
 

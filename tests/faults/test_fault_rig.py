@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from qloader import Workspace
-from qloader.errors import ForeignIndexError, QloaderError
+from qloader.errors import ForeignIndexError, QloaderError, StateError
 from qloader.planning.planfile import FilePlan
 from support.faults import FaultPoint, Killed, called_methods, faults_of, faulty, recording, sample
 from support.qdrant_loopback import StandIn, serving
@@ -91,7 +92,42 @@ def rebuild_and_plan(workspace: Workspace, plan: FilePlan) -> None:
     plan_and_apply(workspace)
 
 
-WayOn = Callable[[Workspace, FilePlan], None]
+def set_back_and_plan(workspace: Workspace, plan: FilePlan) -> Workspace:
+    return _resized(workspace, 200)
+
+
+def set_otherwise_and_plan(workspace: Workspace, plan: FilePlan) -> Workspace:
+    return _resized(workspace, 150)
+
+
+def roll_back_and_plan(workspace: Workspace, plan: FilePlan) -> Workspace:
+    with contextlib.suppress(StateError):  # there is nothing to go back to
+        workspace.roll_back()
+    return _resized(workspace, 200)
+
+
+def _resized(workspace: Workspace, max_chars: int) -> Workspace:
+    config = workspace.settings.config.file
+    text = config.read_text(encoding="utf-8")
+    config.write_text(re.sub(r"max_chars: \d+", f"max_chars: {max_chars}", text), encoding="utf-8")
+    workspace = Workspace.open(config)
+    plan_and_apply(workspace)
+    return workspace
+
+
+def assert_only_known_collections(workspace: Workspace) -> None:
+    """No collection is left that the state does not know, and what the name stands for is what the state describes."""
+    header = workspace.status().header
+    assert header is not None
+    assert not header.is_switching
+    assert header.replacement == ""
+    with contextlib.closing(workspace.settings.open_index()) as index:
+        assert {*index.relatives()} == {name for name in (index.target(), header.replaced) if name}
+        assert header.target in ("", index.target())
+    assert not workspace.settings.replacement_state.exists()
+
+
+WayOn = Callable[[Workspace, FilePlan], Workspace | None]
 WAYS_ON: list[WayOn] = [
     same_plan_again,
     plan_anew,
@@ -102,14 +138,18 @@ WAYS_ON: list[WayOn] = [
 
 
 class Stage:
-    """Workspaces to break, each as good as new: an apply is about to bring `BEFORE` (or nothing) to `AFTER`."""
+    """Workspaces to break, each as good as new: an apply is about to bring `BEFORE` (or nothing) to `AFTER`.
 
-    def __init__(self, folder: Path, *, server: bool, first: bool) -> None:
+    A `replacement` does so with chunks of another size, and in a new collection.
+    """
+
+    def __init__(self, folder: Path, *, server: bool, kind: str) -> None:
         self._folder = folder
         self._server = server
-        self._first = first
+        self._first = kind == "first load"
+        self._sizes = {"max_chars": 300} if kind == "replacement" else {}
         self._count = 0
-        if not server and not first:
+        if not server and not self._first:
             self._template = folder / "template"
             workspace = make_workspace(self._template)
             write_docs(workspace, BEFORE)
@@ -128,14 +168,16 @@ class Stage:
             if self._server and not self._first:
                 write_docs(workspace, BEFORE)
                 plan_and_apply(workspace)
+            if self._sizes:
+                workspace = make_workspace(folder, url=url, **self._sizes)
             write_docs(workspace, AFTER)
             yield workspace, workspace.plan(folder / "plan.json").plan
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["first load", "changes"])
+@pytest.mark.parametrize("kind", ["first load", "changes", "replacement"])
 @pytest.mark.parametrize("server", [False, True], ids=["embedded", "server"])
-def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server: bool, first: bool) -> None:
-    stage = Stage(tmp_path, server=server, first=first)
+def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server: bool, kind: str) -> None:
+    stage = Stage(tmp_path, server=server, kind=kind)
     with stage.set() as (workspace, plan):
         methods = called_methods(lambda: workspace.apply(plan) and None)
     with stage.set() as (workspace, plan), recording(methods) as points:
@@ -143,12 +185,17 @@ def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server:
     chosen = sample(points)
     assert {"StateStore.begin_run", "StateStore.record_intents", "StateStore.commit_batch"} <= {p.name for p in chosen}
     happened = 0
-    trials = list(_trials(chosen, only="ServerIndex." if server else ""))
+    ways_on = WAYS_ON + (
+        [set_back_and_plan, set_otherwise_and_plan, roll_back_and_plan] if kind == "replacement" else []
+    )
+    trials = list(_trials(chosen, ways_on, only="ServerIndex." if server else ""))
     for point, fault, way_on in trials:
         with stage.set() as (workspace, plan):
             happened += _break(workspace, plan, methods, point, fault)
             try:
-                way_on(workspace, plan)
+                workspace = way_on(workspace, plan) or workspace
+                if kind == "replacement":
+                    assert_only_known_collections(workspace)
                 assert_index_is_a_fresh_load(workspace)
                 assert workspace.refresh().points == ()
                 with workspace.temporary_plan() as result:
@@ -159,17 +206,20 @@ def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server:
     assert happened > 0.9 * len(trials)
 
 
-def _trials(points: Sequence[FaultPoint], *, only: str = "") -> Iterator[tuple[FaultPoint, str, WayOn]]:
+def _trials(
+    points: Sequence[FaultPoint], ways_on: Sequence[WayOn], *, only: str = ""
+) -> Iterator[tuple[FaultPoint, str, WayOn]]:
     """What is tried.
 
     Args:
         points: All calls.
+        ways_on: What is done after each fault.
         only: How the names of calls begin that the short run breaks.
     """
     for point in points:
         if not str(point).startswith(FAULTS_AT) or not (EVERY_FAULT or str(point).startswith(FAULTS_AT or only)):
             continue
-        every = [(point, fault, way_on) for fault in faults_of(point) for way_on in WAYS_ON]
+        every = [(point, fault, way_on) for fault in faults_of(point) for way_on in ways_on]
         if EVERY_FAULT:
             yield from every
         else:
@@ -177,7 +227,7 @@ def _trials(points: Sequence[FaultPoint], *, only: str = "") -> Iterator[tuple[F
             if FAULTS_AT or point.call == 1 or chance.random() < LAST_CALLS:
                 yield chance.choice(every)
             if point.name.endswith("Index.flush"):  # a whole batch is in the index, and not yet in the state
-                ways = WAYS_ON if FAULTS_AT else [WAYS_ON[(point.call + step) % len(WAYS_ON)] for step in range(3)]
+                ways = ways_on if FAULTS_AT else [ways_on[(point.call + step) % len(ways_on)] for step in range(3)]
                 yield from ((point, "kill after", way_on) for way_on in ways)
 
 
@@ -207,7 +257,7 @@ def test_every_fault_while_planning_leaves_the_next_plan_as_it_would_have_been(t
     with recording(methods) as points:
         workspace.plan(tmp_path / "again.json")
     happened = 0
-    trials = list(_trials(sample(points)))
+    trials = list(_trials(sample(points), WAYS_ON))
     for point, fault, _ in trials:
         workspace = fresh()
         with faulty(methods, point, fault) as done, contextlib.suppress(Exception, Killed):

@@ -1,4 +1,4 @@
-"""A changed pipeline: a new collection is made beside the live one and takes its place. Searches see one or the other."""
+"""A changed pipeline: a new collection is made beside the live one and takes its place; searches go on."""
 
 from __future__ import annotations
 

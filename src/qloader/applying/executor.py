@@ -183,6 +183,8 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
 def sweep(plan: Plan, run_id: int, parts: Parts, carried: Collection[tuple[str, str]]) -> int:
     """Removes documents that an earlier plan brought into a collection made beside the live one, and this does not.
 
+    So are points that are left of a batch that was cut short, where this plan did not come upon their document.
+
     Args:
         plan: The plan, of every document there is.
         run_id: The run.
@@ -194,12 +196,13 @@ def sweep(plan: Plan, run_id: int, parts: Parts, carried: Collection[tuple[str, 
     """
     living = ((change.source, change.id) for change in plan.changes() if change.after is not None)
     held = ((record.source, record.id) for record in parts.state.documents())
-    gone = [key for key in _missing_from(held, living) if key not in carried]
+    left = {(intent.source, intent.document_id): intent for intent in parts.state.intents()}
+    gone = [*left, *(key for key in _missing_from(held, living) if key not in carried and key not in left)]
     for start in range(0, len(gone), parts.batch_size):
         works = []
         for source, document_id in gone[start : start + parts.batch_size]:
             change = Change("delete", source, document_id, None, None, ChunkCounts(), "not planned any more")
-            works.append(plan_removal(change, _applied(change, parts, {})))
+            works.append(plan_removal(change, _applied(change, parts, left)))
         _write(works, {}, run_id, parts)
         _commit(works, run_id, parts, Totals())
     return len(gone)

@@ -1,7 +1,7 @@
 """Weighted fusion of rankings, for every index alike.
 
-Qdrant has it since 1.17 (the embedded engine too), and an older server would leave the weights out without a word. So
-each vector is asked by itself, and fused here by the formula that Qdrant has.
+Only newer servers know weights. So each vector is asked by itself, and the rankings are fused here, by the formula that
+Qdrant's client has.
 """
 
 from __future__ import annotations

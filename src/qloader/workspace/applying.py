@@ -104,12 +104,12 @@ def _apply(
             return ApplyResult(already=header.summary.changes, serial=resumable.last_serial, settings=changed)
         if not is_resumed:
             _check_guards(settings, plan, records)
+        if known is not None and not replaces:
+            _clear(settings, state, index, known)
         if header.is_empty:
             _tell_begin(listener, header, is_resumed=is_resumed)
             changed = _bring_in_line(settings, index, info)
             return replace(_record_unchanged(settings, state, known, header), settings=changed)
-        if known is not None and not replaces:
-            _clear(settings, state, index, known)
         with settings.embedders() as embedders:
             kind = Replacement if replaces else Run
             run = kind(settings, plan, state, index, embedders, is_resumed=is_resumed, at_present=at_present)
@@ -142,9 +142,11 @@ def _clear(settings: Settings, state: StateStore, index: Index, known: StateHead
     """Removes a collection that was begun in the place of the live one, and is not wanted any more; and strangers."""
     if known.replacement:
         remove_collection(settings, known.replacement, known.lineage, guard=state.confirm)
-        remove_state(settings.replacement_state)
         state.note(replacement="")
         known = replace(known, replacement="")
+    remove_state(settings.replacement_state)
+    if not known.replaced:
+        remove_state(settings.replaced_state)
     remove_strangers(settings, index, known, guard=state.confirm)
 
 

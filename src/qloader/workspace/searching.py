@@ -121,7 +121,7 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
         if reranker is not None:
             stack.callback(reranker.close)
         index = stack.enter_context(contextlib.closing(settings.open_index(lock_wait=lock_wait)))
-        # What the collection was filled with: the config may be ahead of it, and the state is in the moment of a switch.
+        # What the collection was filled with: the config may be ahead of it, or the state in the moment of a switch.
         pipelines[settings.pipeline.fingerprint] = settings.pipeline.embedding
         applied = pipelines.get(index.filled_by() or header.pipeline) or settings.pipeline.embedding
         if not asked and _needs_dense(modes) and (why := _why_not(settings, applied)):
