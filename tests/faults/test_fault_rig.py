@@ -193,7 +193,7 @@ def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server:
         with stage.set() as (workspace, plan):
             happened += _break(workspace, plan, methods, point, fault)
             try:
-                workspace = way_on(workspace, plan) or workspace
+                workspace = way_on(workspace, plan) or workspace  # noqa: PLW2901 - with another config
                 if kind == "replacement":
                     assert_only_known_collections(workspace)
                 assert_index_is_a_fresh_load(workspace)
