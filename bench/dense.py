@@ -25,25 +25,38 @@ REQUESTS_A_MINUTE = 600
 WORD_VECTORS = {"provider": "python", "model": "words", "function": "vectors:embed"}
 
 
-def _workspace(base: Path, documents: int, dense: dict[str, Any]) -> Path:
-    """A folder of documents with a config that embeds them; the config's path."""
-    write_corpus(base / "docs", documents)
+def configure(base: Path, documents: int, dense: dict[str, Any], index: dict[str, Any] | None = None) -> Path:
+    """A folder of documents with a config that embeds them; the config's path.
+
+    Args:
+        base: The folder.
+        documents: How many are written; with 0 those that are there stay.
+        dense: `embedding.dense`.
+        index: `index`; an embedded one where None.
+    """
+    if documents:
+        write_corpus(base / "docs", documents)
     config = {
         "name": "bench",
+        "index": index or {},
+        "state": {"path": ".qloader/state.db"},
         "guards": {"max_delete_percent": None},
         "sources": {"docs": {"type": "files", "path": "docs"}},
         "embedding": {"cache": {"path": ".qloader/embeddings.db"}, "dense": dense},
     }
     file = base / "qloader.yaml"
-    file.write_text(json.dumps(config))
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(config))
+    new.replace(file)
     return file
 
 
-def _run(base: Path, *command: str) -> Run:
+def run_in(base: Path, *command: str) -> Run:
+    """Runs a command in a folder, with the modules of this one at hand."""
     return run_process(command, cwd=str(base), env={**os.environ, "PYTHONPATH": str(HERE)})
 
 
-def _texts_embedded(apply: Run) -> int:
+def texts_embedded(apply: Run) -> int:
     """What `apply --format json` says of it at its end."""
     return int(json.loads(apply.output.splitlines()[-1])["dense"]["texts"])
 
@@ -66,11 +79,11 @@ def rate_limit(base: Path, documents: int) -> Iterator[Row]:
     # Of any second, one more than that: requests evenly spaced do not arrive so.
     model = Timed(delay=LATENCY, requests_per_second=round(allowed) + 1)
     with serve(make_app(model)) as address:
-        _workspace(base, documents, {
+        configure(base, documents, {
             "provider": "openai", "model": MODEL, "url": f"{address}/v1", "api_key": KEY, "batch": {"texts": 16},
             "limits": {"requests_per_minute": REQUESTS_A_MINUTE},
         })  # fmt: skip
-        run = _run(base, QLOADER, "apply", "--auto-approve")
+        run = run_in(base, QLOADER, "apply", "--auto-approve")
     rate = (len(sent) - 1) / (sent[-1] - sent[0])
     yield Row(
         f"embedding of {len(model.texts):,} chunks by an apply, {len(sent):,} requests of {LATENCY * 1000:.0f} ms, "
@@ -86,8 +99,8 @@ def rate_limit(base: Path, documents: int) -> Iterator[Row]:
 
 def overhead(base: Path, documents: int) -> Iterator[Row]:
     """A first load with a model on this machine's cores, against the time in the model, by a clock around it."""
-    file = _workspace(base, documents, {"provider": "python", "model": "cpu", "function": "cpu_model:embed"})
-    run = _run(base, PYTHON, FLOORS, "model_time", str(file))
+    file = configure(base, documents, {"provider": "python", "model": "cpu", "function": "cpu_model:embed"})
+    run = run_in(base, PYTHON, FLOORS, "model_time", str(file))
     (floor,) = run.numbers()
     yield Row(
         f"first load of {documents:,} documents with a CPU model ({cpu_model.NAME}) / the time in the model",
@@ -102,11 +115,11 @@ def overhead(base: Path, documents: int) -> Iterator[Row]:
 
 def edit(base: Path, documents: int) -> Iterator[Row]:
     """One percent of the documents edited, a paragraph in each."""
-    _workspace(base, documents, WORD_VECTORS)
-    _run(base, QLOADER, "apply", "--auto-approve")
+    configure(base, documents, WORD_VECTORS)
+    run_in(base, QLOADER, "apply", "--auto-approve")
     changed = _edit(base / "docs", documents // 100)
-    run = _run(base, QLOADER, "apply", "--auto-approve", "--format", "json")
-    embedded = _texts_embedded(run)
+    run = run_in(base, QLOADER, "apply", "--auto-approve", "--format", "json")
+    embedded = texts_embedded(run)
     yield Row(
         f"texts embedded after an edit of 1 % of {documents:,} documents / paragraphs reworded, put in or taken out",
         f"{embedded:,}", f"{changed:,}", embedded / changed, "<= 1.2x", embedded / changed <= 1.2,
@@ -116,14 +129,18 @@ def edit(base: Path, documents: int) -> Iterator[Row]:
 
 def hybrid_search(base: Path, documents: int) -> Iterator[Row]:
     """Searches by words and meaning together, one after the other."""
-    file = _workspace(base, documents, WORD_VECTORS)
-    chunks = _texts_embedded(_run(base, QLOADER, "apply", "--auto-approve", "--format", "json"))
-    run = _run(base, PYTHON, FLOORS, "hybrid", str(file), "200")
-    ours, floor = run.numbers()
-    yield Row(
-        f"hybrid search of {chunks:,} chunks, embedded, 384 numbers, after the question's embedding / the engine alone",
-        f"{ours:.2f} ms", f"{floor:.2f} ms", ours / floor, "p50 < 10 ms", ours < 10, f"{run.memory:.0f} MB",
-    )  # fmt: skip
+    file = configure(base, documents, WORD_VECTORS)
+    chunks = texts_embedded(run_in(base, QLOADER, "apply", "--auto-approve", "--format", "json"))
+    for optimized in ("", ", after `qloader optimize`"):
+        if optimized:
+            run_in(base, QLOADER, "optimize")
+        run = run_in(base, PYTHON, FLOORS, "hybrid", str(file), "200")
+        ours, floor = run.numbers()
+        yield Row(
+            f"hybrid search of {chunks:,} chunks, embedded, 384 numbers, after the question's embedding{optimized} "
+            "/ the engine alone",
+            f"{ours:.2f} ms", f"{floor:.2f} ms", ours / floor, "p50 < 10 ms", ours < 10, f"{run.memory:.0f} MB",
+        )  # fmt: skip
 
 
 def _edit(folder: Path, count: int) -> int:
@@ -155,7 +172,7 @@ def _edit(folder: Path, count: int) -> int:
 def cached_keys(base: Path, documents: int) -> Iterator[Row]:
     """Looks texts up in a cache of so many vectors, against a bare SELECT of the same rows."""
     base.mkdir(parents=True, exist_ok=True)
-    run = _run(base, PYTHON, FLOORS, "cached_keys", str(base / "embeddings.db"), str(documents))
+    run = run_in(base, PYTHON, FLOORS, "cached_keys", str(base / "embeddings.db"), str(documents))
     ours, floor, size = run.numbers()
     limit = documents * 1000
     yield Row(

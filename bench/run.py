@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dense
+import downtime
 import network
 import page
 from corpus import write_corpus
@@ -317,14 +318,14 @@ BENCHES: dict[str, tuple[Callable[[Path, int], Iterator[Row]], int]] = {
     "web-requests": (network.web_requests, 1_000),
     "network-first-load": (network.first_load, 10_000),
     "network-memory": (network.memory, 100_000),
-    # Dense vectors. The downtime of a model change has its place here.
     "rate-limit": (dense.rate_limit, 220),
     "embedder-overhead": (dense.overhead, 60),
     "edit": (dense.edit, 10_000),
     "hybrid-search": (dense.hybrid_search, 7_400),
     "cached-keys": (dense.cached_keys, 1_000_000),
+    "downtime": (downtime.downtime, 500),
 }
-GROUPS = {"dense": ("rate-limit", "embedder-overhead", "edit", "hybrid-search", "cached-keys")}
+GROUPS = {"dense": ("rate-limit", "embedder-overhead", "edit", "hybrid-search", "cached-keys", "downtime")}
 
 
 @contextmanager

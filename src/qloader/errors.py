@@ -7,7 +7,7 @@ Nothing here may import anything else of qloader.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,11 @@ class EmbeddingError(QloaderError):
 
     Attributes:
         positions: Which of the texts that were given, where it is about certain ones.
+        came_back: Texts of the same batch that were embedded before it, each with its vector: they are paid for.
     """
 
     positions: tuple[int, ...] = ()
+    came_back: tuple[tuple[str, Any], ...] = ()
 
 
 class RerankError(QloaderError):

@@ -139,7 +139,11 @@ def test_a_document_that_comes_back_after_its_delete_was_planned_is_created_by_t
     assert_index_is_a_fresh_load(workspace)
 
 
-def test_a_source_that_is_edited_at_each_batch_leaves_each_document_in_one_version(workspace: Workspace) -> None:
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_source_that_is_edited_at_each_batch_leaves_each_document_in_one_version(
+    workspace: Workspace, workers: int
+) -> None:
+    workspace = make_workspace(workspace.settings.config.base, workers=workers)
     plan = planned(workspace)
     edges = 0
 
@@ -152,8 +156,9 @@ def test_a_source_that_is_edited_at_each_batch_leaves_each_document_in_one_versi
 
     result = workspace.apply(plan, should_stop=edit_all)
     assert edges == 2
-    assert set(failed(result)) == {"c.md", "d.md"}
-    assert versions(workspace) == {"a.md": {"2"}, "b.md": {"2"}, "c.md": {"1"}, "d.md": {"1"}}
+    late = set(failed(result))  # what was read ahead is as it was planned
+    assert late == {"c.md", "d.md"} if workers == 1 else late <= {"c.md", "d.md"}
+    assert versions(workspace) == {f"{n}.md": {"1" if f"{n}.md" in late else "2"} for n in "abcd"}
 
 
 def test_a_source_that_is_rewritten_without_rest_never_mixes_two_versions(workspace: Workspace) -> None:

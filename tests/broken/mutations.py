@@ -17,6 +17,8 @@ REFRESHING = "tests/refreshing/test_refreshing.py"
 FAULTS = "tests/index/test_server_faults.py"
 ORDER = "tests/applying/test_order_of_writes.py"
 REMOTE = "tests/state/remote"
+REPLACING = "tests/workspace/test_replacing.py"
+REPLACING_TROUBLE = "tests/workspace/test_replacing_trouble.py"
 
 # Rows of the table in docs/reliability.md, word by word.
 SAME_PLAN = "killed at any step, or any call failing (disk full, I/O error): the same plan finishes it"
@@ -56,6 +58,23 @@ EDITED = "a source that is edited between plan and apply, or during it, leaves n
 STALE = "a plan that does not fit any more is refused; points of others are never read, touched or counted"
 MIGRATION = "an older state is migrated with all that is in it, or stays as it was"
 DRIFT = "what drifted is found, and repaired by the next plan"
+REPLACED = (
+    "a changed pipeline never has searches answered by half a collection; what is not whole does not take the place, "
+    "and a rollback brings the former one back"
+)
+CARRIED = (
+    "documents stay that cannot be read while a collection is replaced, are not listed, or whose text moved on; those "
+    "that are gone do not"
+)
+MODEL_STORY = (
+    "from words alone to two models, back, to other chunks and a foreign collection: every search is answered, every "
+    "step ends in a fresh load, and what is paid was announced"
+)
+MODEL_TROUBLE = (
+    "a new model that fails amid its load, a full disk, a stranger's alias: the live collection answers, the same plan "
+    "goes on, nothing is paid twice"
+)
+LOST_REPLACEMENT = "a machine lost with its disk amid a replacement: another one finishes it, undoes it, rolls it back"
 REBUILD = "a lost state comes back from the points"
 RETURNED = "a point survives the death of the process once a write returned"
 
@@ -120,6 +139,9 @@ def _one(
 
 
 _RECORD = "    parts.state.record_intents(run_id, [intent for work in works for intent in work.intents])\n"
+_WRITE_BATCH = "_write(works, vectors, run_id, parts)"
+_COMMIT_BATCH = "_commit(works, run_id, parts, totals)"
+_WRITE_THEN_COMMIT = '                {first}\n            with span("commit", source):\n                {second}\n'
 _FLUSH = "    parts.index.flush()\n"
 _DELETE = "    if stale:\n        parts.index.delete(stale)\n"
 
@@ -157,13 +179,13 @@ MUTATIONS = (
     _one(
         "commit-before-points", SAME_PLAN, "the state is committed before the points are written",
         "applying/executor.py",
-        "        _write(works, vectors, run_id, parts)\n        _commit(works, run_id, parts, totals)\n",
-        "        _commit(works, run_id, parts, totals)\n        _write(works, vectors, run_id, parts)\n", CHANGES,
+        _WRITE_THEN_COMMIT.format(first=_WRITE_BATCH, second=_COMMIT_BATCH),
+        _WRITE_THEN_COMMIT.format(first=_COMMIT_BATCH, second=_WRITE_BATCH), CHANGES,
         faults_at="EmbeddedIndex.upsert",
     ),
     _one(
         "repair-taken-for-done", SAME_PLAN, "the same plan again skips a repair, since the document's hash is right",
-        "applying/executor.py",
+        "applying/preparing.py",
         '    if change.action == "repair" or (change.source, change.id) in intents:\n        return False\n', "",
         f"{REFRESHING}::test_a_repair_that_is_cut_short_is_finished_by_the_same_plan",
     ),
@@ -226,8 +248,8 @@ MUTATIONS = (
     _one(
         "commit-before-points-and-kills", SIGKILL, "the state is committed before the points are written",
         "applying/executor.py",
-        "        _write(works, vectors, run_id, parts)\n        _commit(works, run_id, parts, totals)\n",
-        "        _commit(works, run_id, parts, totals)\n        _write(works, vectors, run_id, parts)\n",
+        _WRITE_THEN_COMMIT.format(first=_WRITE_BATCH, second=_COMMIT_BATCH),
+        _WRITE_THEN_COMMIT.format(first=_COMMIT_BATCH, second=_WRITE_BATCH),
         "tests/faults/test_campaign.py",
     ),
     _one(
@@ -279,7 +301,8 @@ MUTATIONS = (
     ),
     _one(
         "incomplete-deletes", GUARDS, "an incomplete listing deletes what it does not show", "planning/diff.py",
-        "SELECT source FROM scope WHERE NOT complete)", "SELECT source FROM scope WHERE FALSE)",
+        "DELETE FROM delta WHERE after IS NULL AND source IN (SELECT source FROM scope WHERE NOT complete)",
+        "DELETE FROM delta WHERE FALSE",
         "tests/planning/test_planner_properties.py::test_an_incomplete_listing_deletes_and_moves_nothing",
         "tests/planning/test_guards.py::test_an_incomplete_listing_deletes_nothing_even_if_it_were_allowed",
     ),
@@ -324,20 +347,20 @@ MUTATIONS = (
     ),
     # Nothing unreviewed
     _one(
-        "text-not-verified", EDITED, "a fetched text is not compared with the planned hash", "applying/executor.py",
-        "same_text = content_hash(result.text).hex() == change.after.content", "same_text = True",
+        "text-not-verified", EDITED, "a fetched text is not compared with the planned hash", "applying/preparing.py",
+        "same_text = result.content.hex() == change.after.content", "same_text = True",
         "tests/applying/test_concurrent_change.py::"
         "test_what_moved_on_since_the_plan_is_left_as_it_was_and_the_rest_is_done",
     ),
     _one(
         "metadata-not-verified", EDITED, "a fetched title is not compared with the planned hash",
-        "applying/executor.py",
+        "applying/preparing.py",
         "    if same_text and same_metadata:\n", "    if same_text:\n",
         "tests/applying/test_concurrent_change.py::"
         "test_what_moved_on_since_the_plan_is_left_as_it_was_and_the_rest_is_done",
     ),
     _one(
-        "one-failure-stops-all", EDITED, "one document that moved on stops the run", "applying/executor.py",
+        "one-failure-stops-all", EDITED, "one document that moved on stops the run", "applying/preparing.py",
         '    what = "text" if not same_text else "title, uri or metadata"\n',
         '    raise SourceError("one document moved on", remedy="Plan again.")\n'
         '    what = "text" if not same_text else "title, uri or metadata"\n',
@@ -553,12 +576,12 @@ MUTATIONS = (
     ),
     _one(
         "doubt-believed", LOST_MACHINE, "an apply does not look into the index for documents in doubt",
-        "applying/executor.py", '    if intent.reason != "announced":\n', "    if intent.reason:\n",
+        "applying/preparing.py", '    if intent.reason != "announced":\n', "    if intent.reason:\n",
         f"{REMOTE}/test_lost_machines.py::test_a_first_load_that_is_lost_is_finished_elsewhere",
         f"{REMOTE}/test_lost_machines.py::test_another_machine_finishes_what_a_lost_one_began",
     ),
     _one(
-        "two-pipelines-believed", LOST_MACHINE, "vectors of a lost run's pipeline are kept", "applying/executor.py",
+        "two-pipelines-believed", LOST_MACHINE, "vectors of a lost run's pipeline are kept", "applying/preparing.py",
         "if parts.is_mixed and before is not None else ()", "if before is None and before is not None else ()",
         f"{REMOTE}/test_lost_machines.py::test_vectors_of_a_pipeline_that_was_given_up_are_not_believed",
     ),
@@ -622,6 +645,72 @@ MUTATIONS = (
         '"DELETE FROM document WHERE is_deleted = 1 AND last_ingested < ?"',
         '"DELETE FROM document WHERE is_deleted = 2 AND last_ingested < ?"',
         "tests/state/test_retention.py::test_old_tombstones_and_runs_are_forgotten_at_the_end_of_an_apply",
+    ),
+    # A collection in the place of another
+    _one(
+        "switch-before-whole", REPLACED, "a load that was stopped takes the place of the live collection",
+        "workspace/replacing.py",
+        "            if not totals.stopped:\n                changes = self._put_in_place(run_id, name, live)\n",
+        "            if True:\n                changes = self._put_in_place(run_id, name, live)\n",
+        f"{REPLACING}::test_a_stopped_replacement_changes_nothing_and_goes_on",
+    ),
+    _one(
+        "points-not-counted", REPLACED, "a new collection is not counted before it takes the place",
+        "workspace/replacing.py", "    if wanted != found:\n", "    if False:\n",
+        f"{REPLACING}::test_a_collection_that_lost_points_while_it_was_made_does_not_take_the_place",
+    ),
+    _one(
+        "strangers-deleted", REPLACED, "collections of others beside the live one are removed with our own",
+        "workspace/replacing.py", "if info is None or info.is_shared or info.lineage != lineage:", "if info is None:",
+        f"{REPLACING}::test_a_stranger_in_the_place_of_the_new_collection_is_left_alone",
+    ),
+    Mutation(
+        "rollback-without-copy", REPLACED, "what the state says of the former collection is not kept",
+        "workspace/replacing.py",
+        (("    state.copy_to(new, permissions=settings.config.state.permissions)\n", ""),
+         ("    if is_kept:\n        new.replace(settings.replaced_state)\n", "    if False:\n        pass\n")),
+        (f"{REPLACING}::test_what_was_rolled_back_comes_again_without_being_made_anew",),
+    ),
+    _one(
+        "carry-left-out", CARRIED, "a document that moved on is not taken into the new collection",
+        "applying/preparing.py", "works += _carry(kept, parts, parts.live, self._intents)", "pass",
+        f"{REPLACING}::test_a_document_that_moved_on_stays_as_it_was_in_the_new_collection",
+    ),
+    _one(
+        "sweep-left-out", CARRIED, "what an earlier plan brought into the new collection stays there",
+        "workspace/replacing.py", "            if not totals.stopped and not is_fresh:\n", "            if False:\n",
+        f"{REPLACING}::test_a_new_plan_goes_on_with_what_was_begun_and_removes_what_is_gone_since",
+    ),
+    _one(
+        "unlisted-cut-anew", CARRIED, "a document that is not listed is read and cut anew, which no plan announced",
+        "applying/preparing.py", "if parts.live is None or not is_unseen(c)", "if True",
+        "tests/workspace/test_incomplete_replacing.py::"
+        "test_what_a_listing_does_not_show_stays_as_it_is_and_is_cut_anew_when_it_is_shown",
+    ),
+    _one(
+        "asked-by-the-config", MODEL_STORY, "a question is embedded by the model of the config, not of the collection",
+        "workspace/searching.py", "applied = pipelines.get(index.filled_by() or header.pipeline) or ", "applied = ",
+        "tests/workspace/test_model_change_story.py",
+    ),
+    _one(
+        "text-left-behind", MODEL_TROUBLE, "a document that the new model does not take is lost by the switch",
+        "workspace/replacing.py", "    if totals.homeless:\n", "    if False:\n",
+        f"{REPLACING_TROUBLE}::test_a_text_that_the_new_model_does_not_take_keeps_the_live_collection_in_its_place",
+    ),
+    _one(
+        "paid-twice", MODEL_TROUBLE, "what came back of a batch before one text failed is not kept",
+        "embedding/dense/embedder.py", "            if error.came_back:\n", "            if False:\n",
+        f"{REPLACING_TROUBLE}::test_a_text_that_the_new_model_does_not_take_keeps_the_live_collection_in_its_place",
+    ),
+    _one(
+        "alias-taken-back", MODEL_TROUBLE, "an alias that somebody else moved meanwhile is moved again",
+        "workspace/replacing.py", "    if found not in (None, live, to):\n", "    if False:\n",
+        f"{REPLACING_TROUBLE}::test_an_alias_that_a_stranger_took",
+    ),
+    _one(
+        "points-not-read", LOST_REPLACEMENT, "what a lost machine brought into the new collection is not read back",
+        "workspace/replacing.py", "                elif info.points:\n", "                elif False:\n",
+        f"{REMOTE}/test_replacing_on_lost_machines.py::test_another_machine_goes_on_and_has_all",
     ),
     # Security
     _one(

@@ -12,7 +12,7 @@ from support.workspaces import CONFIG, write
 def prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Prompt:
     """A command line in a folder with a config and twelve documents, nothing applied yet."""
     here = Prompt(tmp_path, capsys, monkeypatch)
-    here.configure(CONFIG.format(path="docs", max_chars=200, batch=5, place="path: .qloader/index"))
+    here.configure(CONFIG.format(path="docs", max_chars=200, batch=5, workers=4, place="path: .qloader/index"))
     write(here.docs, some_documents(12))
     return here
 

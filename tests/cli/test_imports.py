@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -32,18 +33,34 @@ HEAVY = {
     "multiprocessing",
     "obstore",
     "qloader.config.embedders",
+    "qloader.config.monitoring",
+    "qloader.telemetry.measures",
+    "opentelemetry",
+    "prometheus_client",
 }
+
+LIGHT = {
+    "annotated_doc", "annotated_types", "click", "orjson", "pathspec", "pydantic", "pydantic_core", "rich",
+    "shellingham", "typer", "typing_extensions", "typing_inspection", "xxhash", "yaml",
+}  # fmt: skip
+"""The packages of others that a plan without changes may load. A new one is a decision: measure what it costs."""
 
 
 def loaded_by(folder: Path, *arguments: str) -> set[str]:
-    """The heavy modules that a command loads, in a process of its own."""
+    """The heavy modules that a command loads."""
+    return HEAVY & all_loaded_by(folder, *arguments).keys()
+
+
+def all_loaded_by(folder: Path, *arguments: str) -> dict[str, str]:
+    """The modules that a command loads in a process of its own, each with its file; built-in ones have none."""
     code = (
-        "import sys; from qloader.cli.app import run; code = run(sys.argv[1:]); "
-        "print('\\n'.join(sys.modules)); sys.exit(code)"
+        "import json, sys; from qloader.cli.app import run; code = run(sys.argv[1:]); "
+        "print(json.dumps({name: getattr(m, '__file__', None) or '' for name, m in sys.modules.items()})); "
+        "sys.exit(code)"
     )
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
-    return HEAVY & set(done.stdout.split())
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +81,18 @@ def test_a_plan_of_files_without_changes_loads_nothing_heavy(settled: Path) -> N
     assert loaded_by(settled, "plan", "--detailed-exitcode", "-o", "plan.json") == set()
 
 
+def test_a_plan_without_changes_loads_no_package_that_nobody_has_weighed(settled: Path) -> None:
+    loaded = all_loaded_by(settled, "plan")
+    assert "qloader.workspace.planning" in loaded
+    packages = {name.partition(".")[0] for name, file in loaded.items() if "site-packages" in file}
+    assert {name for name in packages if not name.startswith("_")} <= LIGHT
+
+
+def test_a_plan_measures_nothing_unless_it_is_asked_to(settled: Path) -> None:
+    loaded = all_loaded_by(settled, "plan")
+    assert {name for name in loaded if name.startswith("qloader.telemetry.")} == {"qloader.telemetry.recorder"}
+
+
 def test_a_plan_of_a_repository_without_changes_loads_dulwich_alone(prompt: Prompt) -> None:
     with Builder(prompt.folder / "repo") as repo:
         repo.commit(some_documents(3))
@@ -73,7 +102,7 @@ def test_a_plan_of_a_repository_without_changes_loads_dulwich_alone(prompt: Prom
 
 
 def test_a_plan_for_a_server_never_loads_its_client(prompt: Prompt) -> None:
-    prompt.configure(CONFIG.format(path="docs", max_chars=200, batch=5, place="url: 'http://127.0.0.1:9'"))
+    prompt.configure(CONFIG.format(path="docs", max_chars=200, batch=5, workers=4, place="url: 'http://127.0.0.1:9'"))
     assert loaded_by(prompt.folder, "plan") <= {"semantic_text_splitter"}
 
 

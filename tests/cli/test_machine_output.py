@@ -24,7 +24,7 @@ from support.workspaces import make_workspace, write
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
 PRINTS_A_PLAN = {"plan", "show"}
-PRINTS_EVENTS = {"apply", "ingest", "destroy"}
+PRINTS_EVENTS = {"apply", "ingest", "destroy", "watch"}
 SCHEMA_OF = {**dict.fromkeys(PRINTS_A_PLAN, "plan"), **dict.fromkeys(PRINTS_EVENTS, "output/events")}
 
 
@@ -66,7 +66,7 @@ def test_every_command_prints_json_and_has_a_schema_of_it(name: str) -> None:
 def test_every_schema_belongs_to_a_command() -> None:
     known = {SCHEMA_OF.get(name, f"output/{name.replace(' ', '-')}") for name in commands()}
     files = {path.relative_to(SCHEMAS).as_posix().removesuffix(".schema.json") for path in SCHEMAS.rglob("*.json")}
-    assert files - known == {"config", "output/run"}
+    assert files - known == {"config", "log", "output/run"}
 
 
 def test_what_looks_prints_what_its_schema_says(prompt: Prompt) -> None:
@@ -107,6 +107,8 @@ def test_what_asks_the_index_prints_what_its_schema_says(applied: Prompt) -> Non
     drift = applied.ok("refresh", "--format", "json").json
     check("refresh", drift)
     assert drift["documents"] == ["docs/page-0003.md"]
+    check("optimize", applied.ok("optimize", "--format", "json").json)
+    assert "Tidied up" in applied.ok("optimize").err
 
 
 def test_what_is_about_dense_vectors_prints_what_its_schema_says(prompt: Prompt) -> None:
@@ -159,6 +161,24 @@ def test_what_mends_the_state_prints_what_its_schema_says(applied: Prompt) -> No
     with applied.workspace.settings.write_state() as state:
         lease = state.lock()
         check("state-unlock", applied.ok("state", "unlock", lease.id, "--format", "json").json)
+
+
+def test_what_is_about_a_replaced_collection_prints_what_its_schema_says(applied: Prompt) -> None:
+    config = (applied.folder / "qloader.yaml").read_text()
+    applied.configure(config.replace("max_chars: 200", "max_chars: 300"))
+    check_events(applied.ok("ingest", "--format", "json").events)
+    status = applied.ok("status", "--format", "json").json
+    check("status", status)
+    assert (status["replaced"], status["replacement"]) == ("test", None)
+    found = applied.ok("rollback", "--format", "json").json
+    check("rollback", found)
+    assert (found["target"], found["documents"], found["is_configured"]) == ("test", 12, False)
+    assert applied.ok("status", "--format", "json").json["replaced"] == found["replaced"]
+    removed = applied.ok("prune", "--auto-approve", "--format", "json").json
+    check("prune", removed)
+    assert removed == {"collections": [found["replaced"]]}
+    check("prune", applied.ok("prune", "--format", "json").json)
+    assert applied.ok("status", "--format", "json").json["replaced"] is None
 
 
 def test_init_prints_what_its_schema_says(prompt: Prompt) -> None:

@@ -145,7 +145,23 @@ FINE = "name: x\nsources:\n  docs: {type: files, path: docs}\n"
         (FINE + "index: {path: ~/index}\n", "index.path: `~` is not expanded here; write ${HOME}"),
         (FINE + "index: {path: ''}\n", "index.path: expected some text; found an empty text"),
         (FINE + "state: {path: ./states/}\n", "state.path: expected a file such as ./state.db, not a folder"),
-        (FINE + "monitoring: {metrics: {enabled: true}}\n", "qloader.yaml:4: monitoring: unknown key"),
+        (FINE + "monitor: {metrics: {enabled: true}}\n", "qloader.yaml:4: monitor: unknown key"),
+        (
+            FINE + "monitoring: {metrics: {intervall: 1s}}\n",
+            'monitoring.metrics.intervall: unknown key; did you mean "interval"?',
+        ),
+        (
+            FINE + "monitoring: {otlp: {headers: {}}}\n",
+            "monitoring.otlp.url: this key is missing: the collector over OTLP",
+        ),
+        (
+            FINE + "monitoring: {otlp: {url: localhost:4318}}\n",
+            "monitoring.otlp.url: expected the address of a collector",
+        ),
+        (
+            FINE + "monitoring: {otlp: {url: 'http://otel.example.com', headers: {k: v}}}\n",
+            "monitoring.otlp.headers: headers may hold a key",
+        ),
     ],
 )
 def test_a_mistake_names_line_key_expectation_and_finding(error_of, text, said):

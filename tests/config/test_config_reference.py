@@ -16,6 +16,7 @@ from qloader.config.reference import main
 from qloader.config.rerankers import RERANKER_TYPES
 from qloader.config.schema import build_schema
 from qloader.config.sources import SOURCE_TYPES
+from qloader.config.watching import WatchConfig
 from qloader.errors import ConfigError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -103,7 +104,7 @@ def test_the_reference_has_a_row_for_each_key_with_a_meaning():
                 collect(field.annotation)
 
     collect(Config)
-    for model in (*SOURCE_TYPES.values(), PolicyConfig, DenseBatch, DenseLimits):
+    for model in (*SOURCE_TYPES.values(), PolicyConfig, WatchConfig, DenseBatch, DenseLimits):
         collect(model)
     assert sorted(key for key, _ in rows) == sorted(expected)
     assert all(meaning.strip() for found in tables().values() for _, meaning in found)
@@ -135,7 +136,7 @@ def test_every_example_in_the_docs_loads_and_pleases_editors(tmp_path, text):
 
 def test_the_full_example_names_every_key_there_is():
     text = full_example()
-    models = [Config, *SOURCE_TYPES.values(), PolicyConfig]
+    models = [Config, *SOURCE_TYPES.values(), PolicyConfig, WatchConfig]
     while models:
         model = models.pop()
         for key, field in model.model_fields.items():

@@ -43,6 +43,7 @@ GIVES_A_MESSAGE = {
     "planning/selecting.py": {"_describe_split"},
     "sources/protocol.py": {"only_since"},
     "state/database.py": {"_explain"},
+    "workspace/measuring.py": {"tell"},
     "workspace/planning.py": {"_warnings"},
 }
 """Functions and tables whose texts an error or a warning says, by module."""
@@ -55,6 +56,7 @@ _MODELS = frozenset(
         "embedders",
         "endpoint",
         "rerankers",
+        "monitoring",
         "policies",
         "remote",
         "sources",
@@ -62,6 +64,7 @@ _MODELS = frozenset(
         "units",
         "environment",
         "index_settings",
+        "watching",
     )
 )
 

@@ -19,7 +19,7 @@ EXTRAS = {
 def required():
     """Every package of pyproject.toml, at run time and for development."""
     lines = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
-    return [re.match(r"[\w.-]+", line)[0] for line in lines]
+    return sorted({re.match(r"[\w.-]+", line)[0] for line in lines})
 
 
 def explained():
@@ -28,7 +28,7 @@ def explained():
 
 
 def test_every_dependency_is_explained_and_nothing_else_is():
-    assert sorted(explained()) == sorted(required())
+    assert sorted(explained()) == required()
 
 
 def licence(name):

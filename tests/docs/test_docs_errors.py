@@ -55,6 +55,7 @@ SPOKEN_FOR_OTHERS = {
     "workspace/planning.py:PlanWarning": "_warnings",
     "workspace/since.py:SourceError": "the source's own words, after --since",
     "workspace/readers.py:SourceError": "an error of a reader process, as it is",
+    "workspace/optimizing.py:IndexUnavailableError": "an error of the process that tidies up, as it is",
 }
 """Places that say what other places have worded, and which."""
 

@@ -261,6 +261,37 @@ def cache(tmp_path):
         yield cache
 
 
+@pytest.mark.parametrize("reason", ["too long", "refused", "quota"])
+def test_what_came_back_of_a_batch_before_one_text_failed_is_kept(place, cache, reason):
+    model, url = place
+    texts = [f"text {n}" for n in range(8)]
+    failing = "text 6"
+    if reason == "too long":
+        texts[6] = failing = "many words " * 20
+    section = openai(url, max_tokens=16, too_long="refuse")
+
+    class Picky(EmbeddingsModel):
+        def refusal(self, key, name, texts):
+            if failing in texts:
+                is_alone = reason == "quota" and len(texts) == 1
+                body = '{"error": {"message": "not this one", "code": "%s"}}' % (
+                    "insufficient_quota" if is_alone else "odd"
+                )
+                return 429 if is_alone else 422, {"content-type": "application/json"}, body
+            return super().refusal(key, name, texts)
+
+    model.__class__ = Picky
+    with pytest.raises(EmbeddingError):
+        embedder_of(section, cache=cache).embed(texts)
+    paid = list(model.texts)
+    assert len(paid) >= 6
+    model.__class__ = EmbeddingsModel
+    embedder_of(openai(url, max_tokens=16, too_long="refuse"), cache=cache).embed(
+        [text for text in texts if text != failing]
+    )
+    assert sorted(model.texts) == sorted(text for text in texts if text != failing)
+
+
 def test_what_is_in_the_cache_is_never_sent(place, cache):
     model, url = place
     first = embedder_of(openai(url), cache=cache).embed(["one", "two"])

@@ -1,8 +1,12 @@
 """Every fault at every step of an apply, and every way on from there: the index ends as a fresh load.
 
 make test        each point with one of its faults and one way on; a batch written and not committed with three, which
-                 take turns; with a server, the points of its index: an apply to a folder has all the others too
+                 take turns; with a server, the points of its index: an apply to a folder has all the others too; of a
+                 replacement, those of the switch
 make faults      each point with each of its faults and every way on
+
+Batches are prepared ahead in some of the trials (`max_workers: 8`), and one after the other in the others; by
+`make faults` in every trial both ways.
 """
 
 from __future__ import annotations
@@ -28,8 +32,17 @@ EVERY_FAULT = bool(os.environ.get("QLOADER_EVERY_FAULT"))
 FAULTS_AT = os.environ.get("QLOADER_FAULTS_AT", "")
 """Calls whose name begins like this are broken, and no others: for who looks for one mistake (`make broken`)."""
 
+WORKERS = (1, 8)
+
 LAST_CALLS = 0.15
 """How many of the last calls of each name the short run breaks too, beside all first ones."""
+
+SWITCHING = (
+    *(f"StateStore.{n}" for n in ("note", "copy_to", "take_over", "secure", "begin_run", "finish_run")),
+    *(f"EmbeddedIndex.{n}" for n in ("switch", "target", "relatives", "create", "drop", "mark", "count", "flush")),
+    *("sqlite state ATTACH", "sqlite state DETACH", "sqlite state INSERT main", "os.fsync"),
+)
+"""What the short run breaks of a replacement: the load itself is as that of any other apply."""
 
 LONG = "\n\n".join(
     f"Paragraph {n} says something about {word} at some length, {'so that it counts. ' * 4}"
@@ -156,7 +169,7 @@ class Stage:
             plan_and_apply(workspace)
 
     @contextlib.contextmanager
-    def set(self) -> Iterator[tuple[Workspace, FilePlan]]:
+    def set(self, workers: int = WORKERS[-1]) -> Iterator[tuple[Workspace, FilePlan]]:
         self._count += 1
         folder = self._folder / str(self._count)
         with contextlib.ExitStack() as stack:
@@ -164,12 +177,12 @@ class Stage:
             if not self._server and not self._first:
                 # `cp` keeps the holes of the engine's files; copying them out takes most of a test's time.
                 subprocess.run(["cp", "-a", str(self._template), str(folder)], check=True)
-            workspace = make_workspace(folder, url=url)
+            workspace = make_workspace(folder, url=url, workers=workers)
             if self._server and not self._first:
                 write_docs(workspace, BEFORE)
                 plan_and_apply(workspace)
             if self._sizes:
-                workspace = make_workspace(folder, url=url, **self._sizes)
+                workspace = make_workspace(folder, url=url, workers=workers, **self._sizes)
             write_docs(workspace, AFTER)
             yield workspace, workspace.plan(folder / "plan.json").plan
 
@@ -188,9 +201,10 @@ def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server:
     ways_on = WAYS_ON + (
         [set_back_and_plan, set_otherwise_and_plan, roll_back_and_plan] if kind == "replacement" else []
     )
-    trials = list(_trials(chosen, ways_on, only="ServerIndex." if server else ""))
-    for point, fault, way_on in trials:
-        with stage.set() as (workspace, plan):
+    only = ("ServerIndex.",) if server else SWITCHING if kind == "replacement" else ("",)
+    trials = list(_trials(chosen, ways_on, only=only))
+    for point, fault, way_on, workers in trials:
+        with stage.set(workers) as (workspace, plan):
             happened += _break(workspace, plan, methods, point, fault)
             try:
                 workspace = way_on(workspace, plan) or workspace  # noqa: PLW2901 - with another config
@@ -201,14 +215,14 @@ def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server:
                 with workspace.temporary_plan() as result:
                     assert result.plan.header.is_empty
             except (AssertionError, QloaderError) as error:
-                raise AssertionError(f"{fault} at {point}, then {way_on.__name__}: {error!r}") from error
+                raise AssertionError(f"{fault} at {point}, {workers} workers, then {way_on.__name__}: {error!r}") from error
     print(f"{len(points)} calls, {len(chosen)} points, {len(trials)} trials, {happened} faults happened")
     assert happened > 0.9 * len(trials)
 
 
 def _trials(
-    points: Sequence[FaultPoint], ways_on: Sequence[WayOn], *, only: str = ""
-) -> Iterator[tuple[FaultPoint, str, WayOn]]:
+    points: Sequence[FaultPoint], ways_on: Sequence[WayOn], *, only: tuple[str, ...] = ("",)
+) -> Iterator[tuple[FaultPoint, str, WayOn, int]]:
     """What is tried.
 
     Args:
@@ -217,9 +231,11 @@ def _trials(
         only: How the names of calls begin that the short run breaks.
     """
     for point in points:
-        if not str(point).startswith(FAULTS_AT) or not (EVERY_FAULT or str(point).startswith(FAULTS_AT or only)):
+        if not str(point).startswith(FAULTS_AT) or not (EVERY_FAULT or FAULTS_AT or str(point).startswith(only)):
             continue
-        every = [(point, fault, way_on) for fault in faults_of(point) for way_on in ways_on]
+        every = [
+            (point, fault, way_on, workers) for fault in faults_of(point) for way_on in ways_on for workers in WORKERS
+        ]
         if EVERY_FAULT:
             yield from every
         else:
@@ -228,7 +244,7 @@ def _trials(
                 yield chance.choice(every)
             if point.name.endswith("Index.flush"):  # a whole batch is in the index, and not yet in the state
                 ways = ways_on if FAULTS_AT else [ways_on[(point.call + step) % len(ways_on)] for step in range(3)]
-                yield from ((point, "kill after", way_on) for way_on in ways)
+                yield from ((point, "kill after", way_on, WORKERS[n % 2]) for n, way_on in enumerate(ways))
 
 
 def _break(workspace: Workspace, plan: FilePlan, methods, point: FaultPoint, fault: str) -> bool:
@@ -258,7 +274,7 @@ def test_every_fault_while_planning_leaves_the_next_plan_as_it_would_have_been(t
         workspace.plan(tmp_path / "again.json")
     happened = 0
     trials = list(_trials(sample(points), WAYS_ON))
-    for point, fault, _ in trials:
+    for point, fault, _, _ in trials:
         workspace = fresh()
         with faulty(methods, point, fault) as done, contextlib.suppress(Exception, Killed):
             workspace.plan(tmp_path / "broken.json")

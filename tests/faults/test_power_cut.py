@@ -61,7 +61,7 @@ class Disk:
 
 @pytest.mark.parametrize("first", [True, False], ids=["first load", "changes"])
 def test_a_power_cut_after_any_step_is_mended(tmp_path: Path, first: bool) -> None:
-    stage = Stage(tmp_path, server=False, first=first)
+    stage = Stage(tmp_path, server=False, kind="first load" if first else "changes")
     with stage.set() as (workspace, plan), recording(STEPS) as points:
         workspace.apply(plan)
     # Of each step the first of a first load, and the last of a change.

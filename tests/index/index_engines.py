@@ -38,6 +38,8 @@ URL = os.environ.get("QLOADER_TEST_QDRANT_URL")
 API_KEY = os.environ.get("QLOADER_TEST_QDRANT_API_KEY")
 
 ENGINES = ["embedded", "local", "http"] + (["server-rest", "server-grpc"] if URL else [])
+SERVERS = [name for name in ENGINES if name not in ("embedded", "local")]
+"""Those that several may use at once."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Engine:
 
     Attributes:
         connect: Opens the collection, once more each time, or one beside it by its own name; only one index of each
-            may be open.
+            may be open, but on a server, where it may be opened for a tenant too.
         make_theirs: Makes the collection as somebody else would, with one point and no word of qloader.
         cut_short: Makes the collection and leaves it as a creation does that was cut short.
         make_unlike: Makes a collection that says that it is the lineage's, with other vectors than ours.
@@ -58,8 +60,8 @@ class Engine:
     make_unlike: Callable[[str], None]
     opened: list[Index] = field(default_factory=list)
 
-    def open(self, name: str | None = None) -> Index:
-        index = self.connect() if name is None else self.connect(name)
+    def open(self, name: str | None = None, **options: Any) -> Index:
+        index = self.connect(**options) if name is None else self.connect(name, **options)
         self.opened.append(index)
         return index
 
@@ -139,9 +141,11 @@ def _server(*, prefer_grpc: bool) -> Iterator[Engine]:
 
 
 def _server_engine(url: str, collection: str, **options: Any) -> Engine:
-    def connect(name: str | None = None) -> Index:
+    def connect(name: str | None = None, **more: Any) -> Index:
         is_itself = name is not None
-        return open_index(collection=name or collection, embedded_path=None, url=url, is_itself=is_itself, **options)
+        return open_index(
+            collection=name or collection, embedded_path=None, url=url, is_itself=is_itself, **options, **more
+        )
 
     def make_client() -> QdrantClient:
         key = options.get("api_key")

@@ -10,6 +10,8 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from index_engines import make_shard
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index import embedded
 from qloader.index.embedded import EmbeddedIndex
-from qloader.index.folder_lock import LOCK
+from qloader.index.folder_lock import LOCK, NEXT, FolderLock, HeldError
 from qloader.index.marker import MARKER, SHARD, Marker, read_marker, write_marker
 from qloader.index.protocol import SPARSE_VECTOR, Point, SparseVector
 
@@ -129,7 +131,7 @@ def test_a_half_made_shard_is_made_anew(path: Path) -> None:
         index.create(lineage=OURS, pipeline="p")
         index.upsert([make_point(1)])
         assert index.count(lineage=OURS) == 1
-    assert sorted(modes(path / "docs")) == [LOCK, MARKER, SHARD]
+    assert sorted(modes(path / "docs")) == [LOCK, NEXT, MARKER, SHARD]
 
 
 def test_a_drop_that_is_cut_short_leaves_no_half_deleted_shard(
@@ -167,7 +169,7 @@ def test_a_half_done_drop_is_no_hindrance_to_a_new_creation(path: Path, index: E
     with contextlib.closing(EmbeddedIndex(path, "docs")) as again:
         again.create(lineage="another", pipeline="p")
         assert again.describe().points == 0  # type: ignore[union-attr]
-    assert sorted(modes(path / "docs")) == [LOCK, MARKER, SHARD]
+    assert sorted(modes(path / "docs")) == [LOCK, NEXT, MARKER, SHARD]
 
 
 # Whose it is
@@ -249,7 +251,7 @@ def test_a_mark_that_is_cut_short_leaves_the_old_marker(
         index.mark(lineage="another", pipeline="q")
     monkeypatch.undo()
     assert read_marker(path, "docs") == Marker("docs", OURS, "p")
-    assert sorted(modes(path / "docs")) == [LOCK, MARKER, SHARD]
+    assert sorted(modes(path / "docs")) == [LOCK, NEXT, MARKER, SHARD]
 
 
 # Vectors and damage
@@ -409,6 +411,36 @@ def test_an_index_that_is_let_go_in_time_is_waited_for(path: Path, index: Embedd
             holder.stdin.flush()
             assert waiting.count(lineage=OURS) == 0
         holder.communicate("\n")
+
+
+def test_whoever_comes_again_at_once_waits_until_the_next_one_had_its_turn(path: Path, index: EmbeddedIndex) -> None:
+    index.close()
+    folder = path / "docs"
+    one, other = FolderLock(folder), FolderLock(folder)
+    one.take(0)
+    waiting = threading.Thread(target=other.take, args=(60,))
+    waiting.start()
+    while _is_free(folder / NEXT):
+        assert waiting.is_alive()
+        time.sleep(0.001)
+    one.give_back()
+    with pytest.raises(HeldError):
+        one.take(0)
+    waiting.join()
+    other.give_back()
+    one.take(0)
+    one.give_back()
+
+
+def _is_free(file: Path) -> bool:
+    if not file.exists():
+        return True
+    with file.open("rb") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 WRITE = """

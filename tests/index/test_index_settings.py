@@ -15,6 +15,7 @@ from index_engines import ENGINES, Engine, making_engine
 
 from qloader.errors import ConfigError
 from qloader.index.collection_settings import POSTPONED, Difference, check_fixed, find_differences
+from qloader.index.marker import MARKER
 from qloader.index.open import open_index
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, Index, Point, SparseVector
 from support.qdrant_loopback import StandIn, serving
@@ -22,6 +23,7 @@ from support.qdrant_loopback import StandIn, serving
 OURS = "6f0c2f4e-0000-4000-8000-000000000001"
 POINT = "6f0c2f4e-0000-4000-8000-0000000000aa"
 SETTINGS: dict[str, Any] = {
+    "datatype": "float32",
     "on_disk.payload": False,
     "on_disk.vectors": True,
     "hnsw.m": 32,
@@ -62,9 +64,9 @@ def test_a_new_collection_is_kept_as_wanted(engine: Engine) -> None:
 
 def test_what_is_there_is_brought_in_line_and_keeps_its_points(engine: Engine) -> None:
     index = engine.open()
-    create(index, {})
+    create(index, {"datatype": "float32"})
     write_point(index)
-    assert {one.key for one in index.change_settings(SETTINGS)} == set(SETTINGS)
+    assert {one.key for one in index.change_settings(SETTINGS)} == set(SETTINGS) - {"datatype"}
     assert find_differences(index.settings(), SETTINGS) == []
     assert index.change_settings(SETTINGS) == []
     index.close()
@@ -107,6 +109,36 @@ def test_a_collection_without_dense_vectors_has_no_use_for_a_graph(engine: Engin
     create(index, SETTINGS, dense=None)
     assert find_differences(index.settings(), SETTINGS) == []
     assert index.change_settings({"hnsw.m": 4, "quantization.type": "binary"}) == []
+
+
+def test_the_datatype_is_said_when_a_collection_is_made_and_never_changes(engine: Engine) -> None:
+    index = engine.open()
+    create(index, {"datatype": "float16"})
+    write_point(index)
+    assert index.change_settings({"datatype": "float32", "hnsw.m": 8}) == [Difference("hnsw.m", 16, 8)]
+    index.close()
+    again = engine.open()
+    differing = find_differences(again.settings(), {"datatype": "float32", "hnsw.m": 8})
+    assert differing == [Difference("datatype", "float16", "float32")]
+    assert again.search([1.0, 0.0], using=DENSE_VECTOR, limit=1)[0].id == POINT
+    with pytest.raises(ConfigError, match=r"docs has float16 vectors, and index\.settings\.datatype says float32"):
+        check_fixed(differing, collection="docs")
+
+
+def test_an_embedded_collection_keeps_half_as_many_bytes_where_nobody_says_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    with contextlib.closing(open_index(collection="docs", embedded_path=path, url=None)) as index:
+        create(index, {})
+        assert index.settings()["datatype"] == "float16"
+
+
+def test_an_embedded_creation_cut_short_with_another_datatype_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    for datatype in ("float16", "float32"):
+        with contextlib.closing(open_index(collection="docs", embedded_path=path, url=None)) as index:
+            create(index, {"datatype": datatype})
+            assert index.settings()["datatype"] == datatype
+        (path / "docs" / MARKER).unlink()  # what is written last
 
 
 def test_a_creation_that_was_cut_short_is_completed_with_the_settings(engine: Engine) -> None:

@@ -21,6 +21,9 @@ CONFIG = """\
 name: canary
 index: {index}
 state: {{path: .qloader/state.db}}
+monitoring:
+  openmetrics: run.prom
+  logs: {{path: log.jsonl, level: debug}}
 sources:
   remote: {{type: git, url: "{url}", token: "${{TOKEN}}"}}
 """
@@ -60,12 +63,14 @@ def test_a_whole_run_writes_its_token_nowhere(prompt, tmp_path):
             answers = [
                 prompt("--debug", *command)
                 for command in (
-                    ("validate",), ("plan", "-o", "plan.json"), ("apply", "plan.json"), ("search", "page"),
-                    ("status", "--format", "json"), ("history",), ("refresh",), ("state", "list"), ("state", "backup"),
+                    ("validate",), ("plan", "-o", "plan.json"), ("apply", "plan.json", "--profile", "trace.json"),
+                    ("search", "page"), ("history", "--metrics"), ("status", "--format", "json"), ("history",), ("refresh",), ("state", "list"), ("state", "backup"),
                     ("plan", "--no-cache"), ("destroy", "--auto-approve"),
                 )
             ]  # fmt: skip
     assert any(sent for _, _, sent in requests), "the token was needed and sent"
+    written = ("run.prom", "log.jsonl", "trace.json")
+    assert [name for name in written if not (tmp_path / name).stat().st_size] == []
     assert {answer.code for answer in answers} == {0}
     assert_clean(tmp_path, *answers)
 
@@ -102,9 +107,24 @@ def test_the_key_of_a_provider_of_vectors_is_written_nowhere(prompt, tmp_path):
         model.key = "another"  # from here on the provider refuses the key, and quotes it
         (tmp_path / "docs" / "page.md").write_text("# Page\n\nwith other words\n")
         refused = [prompt("--debug", *c) for c in (("validate",), ("ingest",), ("search", "never asked"))]
+        told = prompt("--log-format", "json", "ingest")
     assert {answer.code for answer in refused} == {1}
     assert all("401" in answer.err + answer.out for answer in refused)
-    assert_clean(tmp_path, *answers, *refused)
+    assert '"event": "error"' in told.err
+    assert_clean(tmp_path, *answers, *refused, told)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_headers_for_a_collector_are_written_nowhere(prompt, tmp_path, scheme):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "page.md").write_text("# Page\n")
+    otlp = f"{{url: '{scheme}://127.0.0.1:{closed_port()}', headers: {{api-key: '${{API_KEY}}'}}, timeout: 100ms}}"
+    text = CONFIG.format(index="{path: .qloader/index}", url="x").partition("sources:")[0]
+    prompt.configure(f"{text}  otlp: {otlp}\nsources:\n  docs: {{type: files, path: docs}}\n")
+    answer = prompt("--debug", "ingest", "--profile", "trace.json")
+    assert answer.code == 0
+    assert "did not take the figures" in answer.err
+    assert_clean(tmp_path, answer)
 
 
 def test_a_refused_token_is_not_shown(prompt, tmp_path):

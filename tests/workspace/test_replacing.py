@@ -198,6 +198,41 @@ def test_a_replacement_whose_state_was_lost_is_gone_on_with_from_its_points(plac
     assert_all_is_well(changed)
 
 
+def test_what_is_known_of_a_replacement_that_another_machine_went_on_with_is_not_believed(
+    place: Place, tmp_path: Path
+) -> None:
+    place.loaded()
+    changed = place.configure(max_chars=400)
+    interrupt(changed, tmp_path / "plan.json", batches=1)
+    file = changed.settings.replacement_state
+    shutil.copy(file, tmp_path / "stale")
+    write(place.folder / "docs", {"page-5.md": None, "page-1.md": page(1, "orchard")})
+    interrupt(changed, tmp_path / "next.json", batches=2)
+    file.unlink()
+    shutil.copy(tmp_path / "stale", file)
+    # Points of the text that page-1 had in between are known to the collection alone.
+    write(place.folder / "docs", {"page-1.md": page(1, "forest")})
+    plan_and_apply(changed)
+    assert_all_is_well(changed)
+
+
+def test_what_is_known_of_a_replaced_collection_that_came_back_in_between_is_not_believed(
+    place: Place, tmp_path: Path
+) -> None:
+    place.loaded()
+    changed = place.configure(max_chars=400)
+    plan_and_apply(changed)
+    shutil.copy(changed.settings.replaced_state, tmp_path / "stale")
+    place.configure().roll_back()
+    write(place.folder / "docs", {"page-1.md": page(1, "orchard"), "new.md": "# New\n\nA page that is new."})
+    plan_and_apply(place.configure())
+    plan_and_apply(place.configure(max_chars=400))
+    shutil.copy(tmp_path / "stale", changed.settings.replaced_state)
+    first = place.configure()
+    assert first.roll_back().documents == len(PAGES) + 1
+    assert_all_is_well(first)
+
+
 def test_a_document_that_moved_on_stays_as_it_was_in_the_new_collection(place: Place, tmp_path: Path) -> None:
     place.loaded()
     changed = place.configure(max_chars=400)

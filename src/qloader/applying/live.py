@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from qloader.applying.work import Applied, Work, plan_carry
-from qloader.documents.hashing import point_ids
 from qloader.errors import ForeignIndexError
 from qloader.index.batches import MAX_ITEMS
 from qloader.index.folder_lock import HeldError
@@ -57,11 +56,11 @@ class Live:
         donors: dict[str, bytes] = {}
         for work in works:
             record = self.state.document(work.change.source, _old_id(work.change))
-            if work.is_carried or record is None or record.is_deleted or record.pipeline not in self.reusable:
+            if record is None or record.is_deleted or record.pipeline not in self.reusable:
                 continue
             wanted = {point.chunk for point in work.points if point.id not in work.kept}
-            ids = point_ids(record.source, record.id, record.chunks)
-            donors |= {point: chunk for point, chunk in zip(ids, record.chunks, strict=True) if chunk in wanted}
+            pairs = zip(record.point_ids(), record.chunks, strict=True)
+            donors |= {point: chunk for point, chunk in pairs if chunk in wanted}
         if not donors:
             return {}
         try:
@@ -89,7 +88,7 @@ class Live:
                 records[change] = record
         if not records:
             return []
-        ids = {change: point_ids(r.source, r.id, r.chunks) for change, r in records.items()}
+        ids = {change: record.point_ids() for change, record in records.items()}
         with self.open_index() as index:
             wanted = [point for points in ids.values() for point in points]
             payloads = {point.id: point.payload for point in index.retrieve(wanted, with_payload=True)}

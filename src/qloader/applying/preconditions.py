@@ -21,12 +21,14 @@ class Here:
         collection: The collection it names.
         location: Where that is.
         pipeline: The fingerprint of its pipeline.
+        tenant: Whose points are its own in a shared collection; empty where it has a collection of its own.
     """
 
     name: str
     collection: str
     location: str
     pipeline: str
+    tenant: str = ""
 
 
 def check_config(plan: PlanHeader, here: Here) -> None:
@@ -39,6 +41,7 @@ def check_config(plan: PlanHeader, here: Here) -> None:
         ("name", plan.name, here.name),
         ("collection", plan.index.collection, here.collection),
         ("index", plan.index.location, here.location),
+        ("tenant", plan.index.tenant or "none", here.tenant or "none"),
         ("pipeline", plan.pipeline.fingerprint, here.pipeline),
     )
     differing = [f"its {what} is {theirs}, the config's is {ours}" for what, theirs, ours in pairs if theirs != ours]
@@ -72,6 +75,13 @@ def check_state(header: StateHeader | None, here: Here) -> None:
             remedy="A state belongs to one collection. Set index back, or give the config another name and so a state "
             "of its own; `qloader destroy` empties the old collection first.",
         )
+    if header.tenant != here.tenant:
+        raise ForeignIndexError(
+            f"the state is that of the tenant {header.tenant or '(none)'} of the collection {header.collection}, and "
+            f"the config's tenant is {here.tenant or '(none)'}",
+            remedy="Set index.shared and index.tenant back, or give the config another name and so a state of its own; "
+            "`qloader destroy` removes what the state owns first.",
+        )
 
 
 def _kind(location: str) -> str:
@@ -100,17 +110,32 @@ def find_resumable(plan: PlanHeader, header: StateHeader | None, state: StateSto
     raise StalePlanError(_why_stale(plan, header, last), remedy="Plan again, and have the new plan reviewed.")
 
 
-def check_index(info: CollectionInfo | None, header: StateHeader | None, *, documents: int, collection: str) -> None:
+def check_index(
+    info: CollectionInfo | None, header: StateHeader | None, *, documents: int, collection: str, tenant: str = ""
+) -> None:
     """Refuses an index that is not this state's, or that is gone while the state says it holds documents.
+
+    Args:
+        info: What is there.
+        header: What the state says of itself.
+        documents: How many documents it says that the index holds.
+        collection: The collection's name.
+        tenant: Whose points are meant in a shared collection; empty for one of one's own.
 
     Raises:
         ForeignIndexError: With the ways out.
     """
-    if info is None:
+    if info is not None:
+        check_kind(info, collection, tenant)
+    if info is None or (info.is_shared and info.lineage is None):
         if documents:
             raise ForeignIndexError(
-                f"the collection {collection} is gone, but the state says that it holds "
-                f"{counted(documents, 'document')}",
+                (
+                    f"the collection {collection} is gone"
+                    if info is None
+                    else f"all points of the tenant {tenant} are gone from the collection {collection}"
+                )
+                + f", but the state says that it holds {counted(documents, 'document')}",
                 remedy="Bring the index back, or start anew: move the state file away and plan again. "
                 "The state is " + (header.lineage if header else "new") + ".",
             )
@@ -123,12 +148,50 @@ def check_index(info: CollectionInfo | None, header: StateHeader | None, *, docu
             f"the collection {collection} exists, and qloader did not make it",
             remedy="Choose another name in index.collection; qloader never writes into a collection it did not make.",
         )
+    if info.is_shared:
+        raise ForeignIndexError(
+            f"the tenant {tenant} of the collection {collection} belongs to the state {info.lineage}, and "
+            + (f"this state is {ours}" if ours else "there is no state here"),
+            remedy="Give each config that shares the collection another name in index.tenant. If the tenant is this "
+            "one: find its state (state.path, QLOADER_HOME) or restore a backup of it, or rebuild it from the points "
+            "with `qloader state rebuild`.",
+        )
     raise ForeignIndexError(
         f"the collection {collection} belongs to the state {info.lineage}, and "
         + (f"this state is {ours}" if ours else "there is no state here"),
         remedy="Find that state (state.path, QLOADER_HOME) or restore a backup of it, rebuild it from the points "
         "with `qloader state rebuild`, or choose another name in index.collection.",
     )
+
+
+def check_kind(info: CollectionInfo, collection: str, tenant: str) -> None:
+    """Refuses a collection of one state to a tenant, and a shared one to who wants one of its own."""
+    if tenant and not info.is_shared and info.lineage is not None:
+        raise ForeignIndexError(
+            f"the collection {collection} belongs to the state {info.lineage} alone, and the config says index.shared",
+            remedy="Choose another name in index.collection, or leave index.shared and index.tenant out.",
+        )
+    if info.is_shared and not tenant:
+        raise ForeignIndexError(
+            f"the collection {collection} is shared by several states, and the config has no index.shared",
+            remedy="Set index.shared to true, with a name of its own in index.tenant, or choose another name in "
+            "index.collection.",
+        )
+
+
+def check_pipeline(info: CollectionInfo | None, here: Here) -> None:
+    """Refuses a shared collection whose points are of another pipeline: one search compares them all.
+
+    Raises:
+        ForeignIndexError: It is filled with another one.
+    """
+    if info is not None and info.is_shared and info.pipeline != here.pipeline:
+        raise ForeignIndexError(
+            f"the shared collection {here.collection} is filled with the pipeline {info.pipeline}, and this config's "
+            f"is {here.pipeline}: all its points are cut and embedded alike",
+            remedy="Take over chunking and embedding of the configs that fill it, or choose another name in "
+            "index.collection. If nobody fills it, delete it on the server.",
+        )
 
 
 def check_vectors(info: CollectionInfo, dense: int | None, *, collection: str) -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qloader.chunking.chunker import Chunk
-from qloader.documents.document import Document
-from qloader.documents.hashing import chunk_hash, content_hash, metadata_hash, point_bytes, point_ids, point_text
+from qloader.applying.reading import ReadDocument
+from qloader.documents.hashing import point_bytes, point_text
 from qloader.documents.payload import PayloadFacts, make_payload, payload_of_pipeline
 from qloader.documents.times import seconds
+from qloader.index.protocol import SparseVector
 from qloader.planning.plan import Change
 from qloader.state.records import DocumentRecord, IntentRecord
 
 
 @dataclass(frozen=True, slots=True)
 class NewPoint:
-    """A point of the document as it will be: its id, its chunk's hash and text, its payload."""
+    """A point of the document as it will be: its id, its chunk's hash and text, its payload, `bm25` if it is made."""
 
     id: str
     chunk: bytes
     text: str
     payload: Mapping[str, Any]
+    sparse: SparseVector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,10 @@ class Work:
             return ((self.record.source, self.record.id),)
         return ((self.change.source, self.change.id), *self.forget)
 
+    def new_points(self) -> Iterator[NewPoint]:
+        """The points that need a vector."""
+        return (point for point in self.points if point.id not in self.kept)
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -86,6 +91,7 @@ class PointLabels:
         pipeline: The pipeline's fingerprint.
         reusable: Fingerprints of pipelines whose vectors may be kept.
         is_retyped: Whether the points in the index may bear another type, which no record of a document tells.
+        tenant: Whose points they are in a shared collection; empty in any other.
     """
 
     source_type: str
@@ -93,26 +99,26 @@ class PointLabels:
     pipeline: str
     reusable: frozenset[str]
     is_retyped: bool = False
+    tenant: str = ""
 
 
-def plan_write(
-    change: Change, document: Document, chunks: Sequence[Chunk], applied: Applied, labels: PointLabels
-) -> Work:
+def plan_write(change: Change, read: ReadDocument, applied: Applied, labels: PointLabels) -> Work:
     """The work for a document that exists afterwards."""
-    hashes = [chunk_hash(chunk.text) for chunk in chunks]
-    ids = point_ids(change.source, change.id, hashes)
+    document = read.document
     record = DocumentRecord(
         source=change.source,
         id=change.id,
-        content=content_hash(document.text),
-        metadata=metadata_hash(document.title, document.uri, document.metadata),
+        content=read.content,
+        metadata=read.metadata,
         revision=document.revision,
         size=document.bytes,
-        chunks=tuple(hashes),
+        chunks=read.hashes,
         pipeline=labels.pipeline,
         last_updated=seconds(document.updated_at),
         title=document.title,
+        tenant=labels.tenant,
     )
+    ids = record.point_ids()
     facts = PayloadFacts(
         source=change.source,
         source_type=labels.source_type,
@@ -121,10 +127,13 @@ def plan_write(
         content=record.content,
         metadata=record.metadata,
         chunks=record.chunks,
+        tenant=labels.tenant,
     )
     points = tuple(
-        NewPoint(point, digest, chunk.text, make_payload(facts, document, chunk.text, chunk.headings, number))
-        for number, (point, digest, chunk) in enumerate(zip(ids, hashes, chunks, strict=True))
+        NewPoint(point, digest, chunk.text, make_payload(facts, document, chunk.text, chunk.headings, number), sparse)
+        for number, (point, digest, chunk, sparse) in enumerate(
+            zip(ids, read.hashes, read.chunks, read.sparse or (None,) * len(ids), strict=True)
+        )
     )
     old = _old_points(applied)
     touched = {point_text(point) for point in (*applied.intent, *applied.old_intent)}
@@ -186,8 +195,7 @@ def _old_points(applied: Applied) -> dict[str, bytes]:
     """The state's points of the document: id -> chunk hash."""
     if applied.before is None:
         return {}
-    ids = point_ids(applied.before.source, applied.before.id, applied.before.chunks)
-    return dict(zip(ids, applied.before.chunks, strict=True))
+    return dict(zip(applied.before.point_ids(), applied.before.chunks, strict=True))
 
 
 def _unique(*points: bytes) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -21,6 +22,8 @@ from qloader.cli import (
     import_command,
     ingest_command,
     init_command,
+    logs,
+    optimize_command,
     plan_command,
     refresh_command,
     rollback_command,
@@ -30,6 +33,7 @@ from qloader.cli import (
     status_command,
     validate_command,
     verify_command,
+    watch_command,
 )
 from qloader.cli.common import Shared
 from qloader.errors import InterruptedRunError, QloaderError
@@ -72,12 +76,14 @@ app.command("show")(show_command.show)
 app.command("verify")(verify_command.verify)
 app.command("apply")(apply_command.apply)
 app.command("ingest")(ingest_command.ingest)
+app.command("watch")(watch_command.watch)
 app.command("import")(import_command.import_collection)
 app.command("search")(search_command.search)
 app.command("eval")(eval_command.evaluate)
 app.command("status")(status_command.status)
 app.command("history")(history_command.history)
 app.command("refresh")(refresh_command.refresh)
+app.command("optimize")(optimize_command.optimize)
 app.command("rollback")(rollback_command.rollback)
 app.command("prune")(rollback_command.prune)
 app.add_typer(state_commands.app, name="state")
@@ -93,6 +99,18 @@ def shared_options(
         typer.Option("--config", "-c", metavar="FILE", help="The config; else $QLOADER_CONFIG, else ./qloader.yaml."),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    log_format: Annotated[
+        str,
+        typer.Option(
+            "--log-format",
+            metavar="text|json",
+            help="json: a record a line on stderr, in place of what people read. May stand anywhere.",
+        ),
+    ] = "text",
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", metavar="FILE", help="Add the records to a file instead. May stand anywhere."),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Keep a Qdrant collection true to its sources: plan, review, apply."""
@@ -115,15 +133,17 @@ def run(arguments: list[str]) -> int:
         The exit code.
     """
     debug, arguments = _take_debug(arguments)
-    try:
-        _check_folder()
-        code: Any = app(args=arguments, standalone_mode=False, prog_name="qloader")
-        sys.stdout.flush()  # here, where a full disk still is an error with an exit code
-    except Exception as error:
-        if debug and not _is_usage(error):
-            traceback.print_exception(error)
-        return _explain(error)
-    return code if isinstance(code, int) else 0
+    with contextlib.ExitStack() as stack:
+        try:
+            _check_folder()
+            arguments = logs.begin(arguments, stack)
+            code: Any = app(args=arguments, standalone_mode=False, prog_name="qloader")
+            sys.stdout.flush()  # here, where a full disk still is an error with an exit code
+        except Exception as error:
+            if debug and not _is_usage(error):
+                traceback.print_exception(error)
+            return _explain(error)
+        return code if isinstance(code, int) else 0
 
 
 def _check_folder() -> None:
@@ -180,6 +200,8 @@ def _explain_usage(error: Any) -> int:
 def _say(message: str, remedy: str) -> None:
     from qloader.render.escape import escape_message
 
+    if logs.tell_error(message, remedy):
+        return
     red, reset = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
     print(f"{red}Error:{reset} {escape_message(message)}", file=sys.stderr)  # noqa: T201
     if remedy:

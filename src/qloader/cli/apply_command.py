@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,14 +44,16 @@ def apply(
     target: common.TargetOption = None,
     allow_deletes: common.AllowDeletesOption = None,
     allow: common.AllowOption = None,
+    profile: common.ProfileOption = None,
     output_format: common.EventFormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> int:
     """Make the index match: exactly the plan given, or what is planned now. Safe to kill and to repeat."""
     from qloader.errors import QloaderError
 
-    with common.telling_events(output_format) as listener:
+    with common.telling_events(output_format) as listener, contextlib.ExitStack() as stack:
         workspace = common.open_workspace(context, config)
+        stack.enter_context(common.measured(workspace, profile, is_apply=True))
         if reviewed:
             if plan is not None or source or only or exclude or target or allow_deletes or allow:
                 raise QloaderError(
@@ -134,4 +137,8 @@ def carry_out(
         from qloader.render.markdown import render_outcome
 
         tell("".join(render_outcome(result)))
-    return common.report_apply(result, output_format)
+    code = common.report_apply(result, output_format)
+    if output_format is common.OutputFormat.text:
+        for sentence in workspace.advice():
+            common.say(sentence)
+    return code

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qloader.cli import logs
 from qloader.counting import counted
 
 if TYPE_CHECKING:
@@ -148,6 +149,12 @@ FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for p
 EventFormatOption = Annotated[
     OutputFormat, typer.Option("--format", help="text for people, or json on stdout: one event a line.")
 ]
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile", metavar="FILE", help="Write a trace of the run, which opens in Perfetto (https://ui.perfetto.dev)."
+    ),
+]
 AllOption = Annotated[bool, typer.Option("--all", help="Show every change; long lists are folded otherwise.")]
 
 
@@ -157,6 +164,15 @@ def open_workspace(context: typer.Context, config: Path | None) -> Workspace:
 
     shared: Shared = context.obj
     return Workspace.open(config or shared.config, tell=say)
+
+
+@contextmanager
+def measured(workspace: Workspace, profile: Path | None, *, is_apply: bool) -> Iterator[None]:
+    """What is planned and applied in the `with` block is measured as one run, and told as the command line says."""
+    with workspace.measured(is_apply=is_apply, profile=profile, log=logs.current()):
+        yield
+    if profile is not None:
+        say(f"Trace written to {profile}; https://ui.perfetto.dev opens it.")
 
 
 def request_of(
@@ -284,7 +300,7 @@ def show_plan(
 
             for part in render_html(plan, texts=texts, fold=fold, lines=lines, review=review):
                 sys.stdout.write(part)
-        case PlanFormat.text:
+        case PlanFormat.text if not logs.takes_stderr():  # there, `planned` says how much it is
             from qloader.render.text import render_plan
 
             render_plan(plan, people(), fold, texts=texts, lines=lines, review=review)
@@ -321,6 +337,9 @@ def conclude(result: PlanResult) -> None:
         raise result.refusal
 
 
+STOPPING = "Stopping after this batch; press Ctrl-C again to stop at once (also safe)."
+
+
 @contextmanager
 def stopping_at_batch_edges() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM stop an apply at the next batch edge; a second Ctrl-C stops at once.
@@ -335,7 +354,7 @@ def stopping_at_batch_edges() -> Iterator[Callable[[], bool]]:
         asked += 1
         if asked > 1:
             raise KeyboardInterrupt
-        say("Stopping after this batch; press Ctrl-C again to stop at once (also safe).")
+        say(STOPPING)
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -19,7 +19,10 @@ def destroy(
     """Plan the removal of every document, show it, ask, and apply it. Points of others stay."""
     with common.telling_events(output_format) as listener:
         workspace = common.open_workspace(context, config)
-        with workspace.temporary_plan(common.request_of(None, False, None, destroy=True)) as result:
+        with (
+            common.measured(workspace, None, is_apply=True),
+            workspace.temporary_plan(common.request_of(None, False, None, destroy=True)) as result,
+        ):
             if output_format is common.OutputFormat.text:
                 common.show_plan(result.plan, common.PlanFormat.text, review=common.review_of(result))
             common.conclude(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,14 @@ from qloader.cli import common
 
 if TYPE_CHECKING:
     from qloader.state.records import RunDetails, RunRecord
+    from qloader.telemetry.comparing import StageLine
+    from qloader.telemetry.measured import Measured
+    from qloader.workspace import Workspace
+
+    Figures = tuple[Measured | None, Sequence[StageLine]]
+
+COMPARED = 20
+"""Runs before one that it is put beside."""
 
 
 def history(
@@ -20,6 +28,9 @@ def history(
     run: Annotated[
         int | None, typer.Option("--run", metavar="N", min=1, help="Only this run: totals, times, what failed and why.")
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="What runs cost, beside the runs before them: time by stage, memory.")
+    ] = False,
     plans: Annotated[
         Path | None,
         typer.Option(
@@ -33,10 +44,14 @@ def history(
     workspace = common.open_workspace(context, config)
     if run is not None:
         details = workspace.run(run)
-        _show_run(details, workspace.saved_plans([details.run], plans), output_format)
+        figures = _figures_of(workspace, details.run) if metrics else None
+        _show_run(details, workspace.saved_plans([details.run], plans), output_format, figures)
         return
     runs = workspace.history(limit)
     files = workspace.saved_plans(runs, plans)
+    if metrics and (runs or output_format is common.OutputFormat.json):
+        _show_figures(workspace, runs, files, output_format)
+        return
     if output_format is common.OutputFormat.json:
         common.print_json({"runs": [_facts(run, files) for run in runs]})
         return
@@ -48,16 +63,62 @@ def history(
     render_history(runs, common.people(), files={d: _name_file(path) or "" for d, path in files.items()})
 
 
-def _show_run(details: RunDetails, files: Mapping[str, Path], output_format: common.OutputFormat) -> None:
+def _show_figures(
+    workspace: Workspace, runs: Sequence[RunRecord], files: Mapping[str, Path], output_format: common.OutputFormat
+) -> None:
+    """Shows what runs cost; the latest beside those before it."""
+    from qloader.render.figures import figures_as_dict, render_figures, series_as_dict
+    from qloader.telemetry.comparing import compare_runs, compare_stages
+
+    measured = workspace.measurements(runs)
+    series = compare_runs([measured.get(run.id) for run in reversed(runs)])
+    if output_format is common.OutputFormat.text:
+        render_figures(runs, measured, series, common.people())
+        return
+    found = []
+    for place, run in enumerate(runs):
+        one, earlier = measured.get(run.id), [measured[r.id] for r in runs[place + 1 :] if r.id in measured]
+        lines = () if one is None else compare_stages(one, earlier)
+        found.append({**_facts(run, files), "metrics": figures_as_dict(one, lines)})
+    common.print_json({"runs": found, "compared": [series_as_dict(one) for one in series]})
+
+
+def _figures_of(workspace: Workspace, run: RunRecord) -> Figures:
+    """What one run cost, beside the runs before it."""
+    from qloader.telemetry.comparing import compare_stages
+
+    earlier = [other for other in workspace.history(-1) if other.id < run.id][:COMPARED]
+    measured = workspace.measurements([run, *earlier])
+    own = measured.pop(run.id, None)
+    return own, () if own is None else compare_stages(own, list(measured.values()))
+
+
+def _show_run(
+    details: RunDetails, files: Mapping[str, Path], output_format: common.OutputFormat, figures: Figures | None
+) -> None:
     if output_format is common.OutputFormat.json:
         failures = [
             {"address": f"{f.source}/{f.document_id}", "reason": f.reason, "detail": f.detail} for f in details.failures
         ]
-        common.print_json({**_facts(details.run, files), "documents": details.run.document_count, "failures": failures})
+        facts = {**_facts(details.run, files), "documents": details.run.document_count, "failures": failures}
+        if figures is not None:
+            from qloader.render.figures import figures_as_dict
+
+            facts["metrics"] = figures_as_dict(*figures)
+        common.print_json(facts)
         return
     from qloader.render.tables import render_run
 
     render_run(details, common.people(), file=_name_file(files.get(details.run.plan)))
+    if figures is None:
+        return
+    measured, lines = figures
+    if measured is None:
+        common.say("Nothing was measured of this run, or it is kept no more: see monitoring.metrics.")
+        return
+    from qloader.render.figures import render_run_figures
+
+    render_run_figures(measured, lines, common.people())
 
 
 def _facts(run: RunRecord, files: Mapping[str, Path]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def ingest(
     since: common.SinceOption = None,
     allow_deletes: common.AllowDeletesOption = None,
     allow: common.AllowOption = None,
+    profile: common.ProfileOption = None,
     output_format: common.EventFormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> int:
@@ -47,6 +48,7 @@ def ingest(
             target=target,
         )
         with (
+            common.measured(workspace, profile, is_apply=not dry_run),
             contextlib.nullcontext() if dry_run else workspace.locked(),
             workspace.temporary_plan(request, progress=common.make_progress()) as result,
         ):

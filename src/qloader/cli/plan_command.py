@@ -41,6 +41,7 @@ def plan(
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes, 0 when there are none.")
     ] = False,
     show_all: common.AllOption = False,
+    profile: common.ProfileOption = None,
     output_format: common.PlanFormatOption = common.PlanFormat.text,
     config: common.ConfigOption = None,
 ) -> int:
@@ -58,7 +59,10 @@ def plan(
             exclude=exclude,
             target=target,
         )
-        with workspace.temporary_plan(request, progress=common.make_progress()) as result:
+        with (
+            common.measured(workspace, profile, is_apply=False),
+            workspace.temporary_plan(request, progress=common.make_progress()) as result,
+        ):
             if output is not None and result.refusal is None:
                 result.plan.copy_to(output)
             if save is not None and result.refusal is None:

@@ -46,7 +46,6 @@ def show(
     config: common.ConfigOption = None,
 ) -> None:
     """Show what the state says of one document."""
-    from qloader.documents.hashing import point_ids
     from qloader.render.times import iso
 
     workspace = common.open_workspace(context, config)
@@ -66,7 +65,7 @@ def show(
         "updated_at": iso(None if record.last_updated is None else record.last_updated * 1000),
         "ingested_at": iso(record.last_ingested),
         "deleted_at": iso(record.last_ingested) if record.is_deleted else None,
-        "points": point_ids(record.source, record.id, record.chunks),
+        "points": record.point_ids(),
         "failures": [{"run": f.run, "at": iso(f.at), "reason": f.reason, "detail": f.detail} for f in failures],
     }
     if output_format is common.OutputFormat.json:

@@ -23,6 +23,7 @@ def status(
                 "name": found.name,
                 "lineage": header.lineage if header else None,
                 "serial": header.serial if header else 0,
+                "tenant": (header.tenant or None) if header else None,
                 "replacement": (header.replacement or None) if header else None,
                 "replaced": (header.replaced or None) if header else None,
                 "sources": [

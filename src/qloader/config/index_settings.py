@@ -94,6 +94,11 @@ class IndexSettings(Section):
     write_consistency: int | None = Field(
         default=None, ge=1, le=100, description="So many copies must have a write before it counts; `replicas` at most."
     )
+    datatype: Literal["float16", "float32"] | None = Field(
+        default=None,
+        description="What the numbers of dense vectors are kept in; said once, when the collection is made. What is "
+        "not set is float16 in an embedded index, and as the server has it on a server.",
+    )
     on_disk: OnDiskConfig = Field(default_factory=OnDiskConfig, description="See below.")
     hnsw: HnswConfig = Field(default_factory=HnswConfig, description="See below.")
     quantization: QuantizationConfig = Field(default_factory=QuantizationConfig, description="See below.")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
 from qloader.config.embedders import EMBEDDER_TYPES, embedder_model
 from qloader.config.extensions import EMBEDDERS, SOURCES, names_in
 from qloader.config.models import Config
+from qloader.config.monitoring import MonitoringConfig
 from qloader.config.policies import PolicyConfig
 from qloader.config.rerankers import RERANKER_TYPES, reranker_model
 from qloader.config.sources import SOURCE_TYPES, source_model
+from qloader.config.watching import WatchConfig
 from qloader.config.yamlfile import Mistake, ParsedFile, Path_, Place, dotted
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ _PROVIDED: dict[Path_, Callable[[str], type[BaseModel] | None]] = {
     ("search", "rerank"): reranker_model,
 }
 """Sections whose `provider` tells the model."""
+_MADE_LATER: dict[str, type[BaseModel]] = {"monitoring": MonitoringConfig, "watch": WatchConfig}
+"""Sections whose models `Config` does not name."""
 _SECRET_KEYS = frozenset(
     {"token", "api_key", "password", "secret", "access_key_id", "secret_access_key", "session_token", "account_key"}
 )
@@ -195,8 +199,15 @@ def _model_at(path: Path_, parsed: ParsedFile) -> type[BaseModel] | None:
         section = _value_at(path[:2], parsed.value)
         kind = section.get("provider") if isinstance(section, dict) else None
         model, path = find(kind) if isinstance(kind, str) else None, path[2:]
+    if made := _MADE_LATER.get(str(path[0])) if path else None:
+        model, path = made, path[1:]
     for part in path:
         field = model.model_fields.get(str(part)) if model else None
-        annotation = field.annotation if field else None
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        model = _section_of(field.annotation) if field else None
     return model
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The model of a section, also of one that may be left out."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

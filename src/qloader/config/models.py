@@ -76,6 +76,15 @@ class IndexConfig(Section):
         default=30.0,
         description="How long one request to the server may take; for gRPC in whole seconds, rounded up.",
     )
+    shared: bool = Field(
+        default=False,
+        description="Several configs write into the collection, each its own points; on a Qdrant server only.",
+    )
+    tenant: Annotated[Name | None, BeforeValidator(empty_is_none)] = Field(
+        default=None,
+        validate_default=True,
+        description="With `shared`: whose points this config's are, in their field `tenant`. Without it, `name`.",
+    )
     settings: IndexSettings = Field(default_factory=IndexSettings, description="See below.")
 
     @field_validator("url")
@@ -101,6 +110,22 @@ class IndexConfig(Section):
             raise ValueError("`url` and `path` exclude each other: an index is on a server or in a folder")
         if isinstance(value, str) and value.startswith("~"):
             raise ValueError("`~` is not expanded here; write ${HOME}, or a path relative to the config")
+        return value
+
+    @field_validator("shared")
+    @classmethod
+    def _check_shared(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and "url" in info.data and info.data["url"] is None:
+            raise ValueError(
+                "only a collection on a Qdrant server (index.url) is shared; one in a folder has one owner"
+            )
+        return value
+
+    @field_validator("tenant")
+    @classmethod
+    def _check_tenant(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("shared") is False:
+            raise ValueError("only a collection with `shared: true` has tenants")
         return value
 
     @field_validator("settings")
@@ -249,12 +274,28 @@ def _find_rerankers() -> Any:
     return RerankConfig
 
 
+def _find_monitoring() -> Any:
+    from qloader.config.monitoring import MonitoringConfig
+
+    return MonitoringConfig
+
+
+def _find_watching() -> Any:
+    from qloader.config.watching import WatchConfig
+
+    return WatchConfig
+
+
 if TYPE_CHECKING:
     from qloader.config.embedders import DenseSection as _Dense
+    from qloader.config.monitoring import MonitoringConfig as _Monitoring
     from qloader.config.rerankers import RerankSection as _Rerank
+    from qloader.config.watching import WatchConfig as _Watch
 else:
     _Dense = Annotated[Any, _MadeLater(_find_embedders)]
+    _Monitoring = Annotated[Any, _MadeLater(_find_monitoring)]
     _Rerank = Annotated[Any, _MadeLater(_find_rerankers)]
+    _Watch = Annotated[Any, _MadeLater(_find_watching)]
 
 
 class EmbeddingConfig(Section):
@@ -366,7 +407,20 @@ class ParallelConfig(Section):
         default=4,
         ge=1,
         le=64,
-        description="Processes that read, hash and chunk documents, at most; never more than there are cores.",
+        description="Processes that work at a time, at most: they read, hash and chunk documents, and one of them "
+        "writes. Never more than `resources.cpu` allows. `1`: one thing is done after the other.",
+    )
+    queue_size: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Documents that an apply may have ready before their turn, at most; it bounds memory, as do 8,000 "
+        "chunks and 32 MB.",
+    )
+    timeout: Duration = Field(
+        default=60.0,
+        description="How long an apply waits for a source or a provider of which nothing is heard. What waits for a "
+        "server, or for its turn, is heard of.",
     )
 
 
@@ -389,6 +443,34 @@ class IngestionConfig(Section):
     parallel: ParallelConfig = Field(default_factory=ParallelConfig, description="See below.")
 
 
+class MemoryConfig(Section):
+    """How much memory an apply may use."""
+
+    max_percentage: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=80.0,
+        description="Of the memory that there is for this process, in its container or on its machine. Near it, less "
+        "is prepared at a time; above it, nothing is until what is there has been written.",
+    )
+
+
+class CpuConfig(Section):
+    """How many cores are used."""
+
+    max_percentage: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=80.0,
+        description="Of the cores that there are for this process, to the nearest whole number: so many processes "
+        "work at a time, at most.",
+    )
+
+
+class ResourcesConfig(Section):
+    """What may be used of the machine."""
+
+    memory: MemoryConfig = Field(default_factory=MemoryConfig, description="See below.")
+    cpu: CpuConfig = Field(default_factory=CpuConfig, description="See below.")
+    check_interval: Duration = Field(default=5.0, description="How often an apply looks at the memory.")
+
+
 class Config(Section):
     """A whole `qloader.yaml`."""
 
@@ -407,6 +489,11 @@ class Config(Section):
     )
     prices: PricesConfig = Field(default_factory=PricesConfig, description="What embedding costs, for estimates.")
     ingestion: IngestionConfig = Field(default_factory=IngestionConfig, description="How an apply goes about it.")
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig, description="What may be used of the machine.")
+    monitoring: _Monitoring | None = Field(
+        default=None, description="How runs are measured, and who is told. See below; without it all is as said there."
+    )
+    watch: _Watch | None = Field(default=None, description="How `qloader watch` goes about it. See below.")
 
     _file: Path = PrivateAttr(default_factory=lambda: Path.cwd() / DEFAULT_FILE)
     _home: Path | None = PrivateAttr(default=None)

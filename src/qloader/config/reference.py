@@ -19,10 +19,12 @@ from pydantic.fields import FieldInfo
 
 from qloader.config.embedders import EMBEDDER_TYPES, DenseSection, NetworkDense
 from qloader.config.models import LANGUAGES, Config
+from qloader.config.monitoring import MonitoringConfig, OtlpConfig
 from qloader.config.policies import PolicyConfig
 from qloader.config.rerankers import RERANKER_TYPES, RerankSection
 from qloader.config.schema import build_schema, written
 from qloader.config.sources import DEFAULT_INCLUDE, SOURCE_TYPES
+from qloader.config.watching import WatchConfig
 
 PAGE = Path("configuration.md")
 SCHEMA = Path("schema/config.schema.json")
@@ -107,6 +109,14 @@ def _below(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Base
             yield f"`{place}`, whatever the provider", RerankSection
             for name, reranker in RERANKER_TYPES.items():
                 yield f"`{place}` with `provider: {name}`", reranker
+        elif place == "monitoring":
+            yield f"`{place}`", MonitoringConfig
+            yield from _below(f"{place}.", MonitoringConfig)
+        elif place == "monitoring.otlp":
+            yield f"`{place}`", OtlpConfig
+        elif place == "watch":
+            yield f"`{place}`", WatchConfig
+            yield from _below(f"{place}.", WatchConfig)
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield f"`{place}`", field.annotation
             yield from _below(f"{place}.", field.annotation)

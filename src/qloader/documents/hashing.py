@@ -73,32 +73,40 @@ def add_to_root(root: bytes, *entries: int) -> bytes:
     return (total % ROOT_MODULUS).to_bytes(16, "big")
 
 
-def point_key(source: str, document_id: str, chunk: bytes, occurrence: int) -> bytes:
+def point_key(source: str, document_id: str, chunk: bytes, occurrence: int, *, tenant: str = "") -> bytes:
     """The id, as 16 bytes, of the point for the n-th chunk of a document with this hash (counting from 0).
 
     A UUID of version 8 (RFC 9562: custom), so that the same chunk always has the same point and a
-    repeated write is never a duplicate.
+    repeated write is never a duplicate. In a shared collection each tenant has points of its own.
     """
-    name = b"\x00".join((source.encode(), document_id.encode(), chunk, b"%d" % occurrence))
+    parts = (source.encode(), document_id.encode(), chunk, b"%d" % occurrence)
+    name = b"\x00".join((tenant.encode(), *parts) if tenant else parts)
     digest = bytearray(xxh3_128_digest(name))
     digest[6] = (digest[6] & 0x0F) | 0x80
     digest[8] = (digest[8] & 0x3F) | 0x80
     return bytes(digest)
 
 
-def point_keys(source: str, document_id: str, chunks: Iterable[bytes]) -> list[bytes]:
-    """The point ids of a document's chunks, in their order, as 16 bytes each."""
+def point_keys(source: str, document_id: str, chunks: Iterable[bytes], *, tenant: str = "") -> list[bytes]:
+    """The point ids of a document's chunks, in their order, as 16 bytes each.
+
+    Args:
+        source: The source's name.
+        document_id: The document.
+        chunks: The hashes of its chunks.
+        tenant: Whose points they are in a shared collection; empty in any other.
+    """
     seen: Counter[bytes] = Counter()
     keys = []
     for chunk in chunks:
-        keys.append(point_key(source, document_id, chunk, seen[chunk]))
+        keys.append(point_key(source, document_id, chunk, seen[chunk], tenant=tenant))
         seen[chunk] += 1
     return keys
 
 
-def point_ids(source: str, document_id: str, chunks: Iterable[bytes]) -> list[str]:
-    """The point ids of a document's chunks, in their order, as Qdrant writes them."""
-    return [point_text(key) for key in point_keys(source, document_id, chunks)]
+def point_ids(source: str, document_id: str, chunks: Iterable[bytes], *, tenant: str = "") -> list[str]:
+    """The same as Qdrant writes them."""
+    return [point_text(key) for key in point_keys(source, document_id, chunks, tenant=tenant)]
 
 
 def point_text(key: bytes) -> str:

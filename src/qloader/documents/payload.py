@@ -18,6 +18,9 @@ from qloader.documents.hashing import chunk_hash, metadata_hash
 OWN = "qloader"
 """The key of a payload under which qloader keeps its own facts."""
 
+TENANT = "tenant"
+"""The key of a payload that says whose point it is in a shared collection."""
+
 
 @dataclass(frozen=True, slots=True)
 class PayloadFacts:
@@ -31,6 +34,7 @@ class PayloadFacts:
         content: The document's content hash.
         metadata: Its metadata hash.
         chunks: The hashes of its chunks, in their order.
+        tenant: Whose points they are in a shared collection; empty in any other.
     """
 
     source: str
@@ -40,6 +44,7 @@ class PayloadFacts:
     content: bytes
     metadata: bytes
     chunks: tuple[bytes, ...]
+    tenant: str = ""
 
 
 def make_payload(
@@ -79,6 +84,8 @@ def make_payload(
     }
     if headings:
         payload["headings"] = list(headings)
+    if facts.tenant:
+        payload[TENANT] = facts.tenant
     return payload
 
 

@@ -34,8 +34,17 @@ class DocumentEmbedder(Protocol):
         """The names of these vectors."""
         ...
 
-    def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
+    @property
+    def label(self) -> str:
+        """What makes them, as people know it."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str], *, ready: Sequence[Vectors] = ()) -> list[Vectors]:
         """The vectors of texts to be found, one result for each text, in order.
+
+        Args:
+            texts: The texts.
+            ready: What is made already of each; empty where nothing is of any.
 
         Raises:
             EmbeddingError: They cannot be made; `positions` says of which texts, where it is about certain ones.

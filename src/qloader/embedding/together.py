@@ -52,16 +52,33 @@ class Embedders:
         """
         return None if self._dense is None else self._dense.size(sample)
 
-    def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
+    @property
+    def label(self) -> str:
+        """What makes the vectors, as people know it: `bm25`, or the provider and its model."""
+        return SPARSE_VECTOR if self._dense is None else self._dense.label
+
+    def embed_documents(self, texts: Sequence[str], *, ready: Sequence[Vectors] = ()) -> list[Vectors]:
         """The vectors of texts to be found, by name, one result for each text, in order.
+
+        Args:
+            texts: The texts.
+            ready: The vectors of each that are made already: `bm25`, or none.
 
         Raises:
             EmbeddingError: As `DenseEmbedder.embed`.
         """
-        found = self._sparse.embed_documents(texts)
+        found = self._complete(texts, ready)
         if self._dense is None or not texts:
             return found
         return [{**one, **other} for one, other in zip(found, self._dense.embed_documents(texts), strict=True)]
+
+    def _complete(self, texts: Sequence[str], ready: Sequence[Vectors]) -> list[Vectors]:
+        """`bm25` of each text, made where it is not ready."""
+        if not any(ready):
+            return self._sparse.embed_documents(texts)
+        missing = [text for text, vectors in zip(texts, ready, strict=True) if SPARSE_VECTOR not in vectors]
+        made = iter(self._sparse.embed_documents(missing))
+        return [vectors if SPARSE_VECTOR in vectors else next(made) for vectors in ready]
 
     def known_documents(self, texts: Sequence[str]) -> list[Vectors]:
         """The same without asking a provider: `dense` is there only where the cache has it."""

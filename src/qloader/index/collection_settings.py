@@ -23,6 +23,9 @@ AS_THEY_ARE: CollectionSettings = {}
 FIELD = "payload_indexes."
 """What the key of a payload index begins with; the field follows, and its type is the setting."""
 
+FIXED = frozenset({"shards", "datatype"})
+"""Settings that are said when a collection is made, and never change."""
+
 POSTPONED = 1_000_000_000
 """The `indexing_threshold` of a collection during a bulk load, in kB: no segment is as large as this."""
 
@@ -44,15 +47,23 @@ class Difference:
     @property
     def is_fixed(self) -> bool:
         """Whether it is said when a collection is made, and never changes."""
-        return self.key == "shards"
+        return self.key in FIXED
 
     @property
-    def as_drift(self) -> str:
-        """A sentence for who compares."""
-        return (
-            f"index.settings.{self.key} is {_words(self.wanted)} in the config, and {_words(self.found)} in the "
-            f"collection{'.' if self.is_fixed else ': the next apply changes it.'}"
-        )
+    def is_addition(self) -> bool:
+        """Whether something is missing that changes nothing for who does not ask for it: an index of a field."""
+        return self.key.startswith(FIELD) and self.found is None
+
+    def as_drift(self, *, is_shared: bool = False) -> str:
+        """A sentence for who compares.
+
+        Args:
+            is_shared: Whether the collection is shared, so that nobody changes what others have said.
+        """
+        says = f"index.settings.{self.key} is {_words(self.wanted)} in the config, and {_words(self.found)} in the "
+        if is_shared and not self.is_addition:
+            return f"{says}shared collection, which stays as it is."
+        return f"{says}collection{'.' if self.is_fixed else ': the next apply changes it.'}"
 
     @property
     def as_change(self) -> str:
@@ -78,14 +89,15 @@ def check_fixed(differences: Iterable[Difference], *, collection: str) -> None:
     """Refuses what a collection that is there cannot become.
 
     Raises:
-        ConfigError: The config says another number of shards.
+        ConfigError: The config says another number of shards, or another datatype.
     """
     for one in differences:
         if one.is_fixed:
+            has = counted(one.found, "shard") if isinstance(one.found, int) else f"{_words(one.found)} vectors"
             raise ConfigError(
-                f"the collection {collection} has {counted(_number(one.found), 'shard')}, and index.settings.shards "
+                f"the collection {collection} has {has}, and index.settings.{one.key} "
                 f"says {one.wanted}: that is said when a collection is made, and never changes",
-                remedy=f"Set index.settings.shards to {one.found}, or load a new one: choose another name in "
+                remedy=f"Set index.settings.{one.key} to {one.found}, or load a new one: choose another name in "
                 "index.collection, and move the state away.",
             )
 
@@ -99,10 +111,6 @@ def _is_same(found: Setting, wanted: Setting) -> bool:
     if isinstance(found, float) and isinstance(wanted, int | float):  # engines keep them in 32 bits
         return isclose(found, wanted, rel_tol=1e-5)
     return found == wanted
-
-
-def _number(value: Setting) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _words(value: Setting) -> str:

@@ -3,6 +3,9 @@
 The engine (qdrant-edge 0.9) has a lock too, and takes it last when it opens its files: by then it has put away the
 journal of whoever is writing there, whose next flush fails. A search in the middle of an apply would break the apply.
 So this lock is taken before the engine is called, and the engine's own is never met.
+
+There is a second lock beside it, of whoever is next. One that lets go and comes again at once, as searches do, then
+waits until that one had its turn.
 """
 
 from __future__ import annotations
@@ -18,6 +21,12 @@ from qloader.index.marker import os_errors
 
 LOCK = "lock"
 """The file in the collection's folder. The system lets go of it when its holder dies."""
+
+NEXT = "lock.next"
+"""The file whose lock whoever is next holds, until the collection is its own."""
+
+_LOOK = 0.005
+"""Seconds between two looks whether a lock is free. A look takes a hundredth of that."""
 
 
 class HeldError(IndexUnavailableError):
@@ -53,17 +62,26 @@ class FolderLock:
             HeldError: Another process has it.
             IndexUnavailableError: There can be no lock in the folder.
         """
+        if self._close is not None:
+            return
         deadline = time.monotonic() + wait
-        while self._close is None:
+        turn = self._wait_for(NEXT, deadline)
+        try:
+            descriptor = self._wait_for(LOCK, deadline)
+        finally:
+            os.close(turn)
+        # As the engine does: an index that nobody closed lets go when nobody has it any more.
+        self._close = weakref.finalize(self, os.close, descriptor)
+
+    def _wait_for(self, name: str, deadline: float) -> int:
+        while True:
             with os_errors(f"the embedded index {self._folder} cannot be opened"):
-                descriptor = _try(self._folder / LOCK)
+                descriptor = _try(self._folder / name)
             if descriptor is not None:
-                # As the engine does: an index that nobody closed lets go when nobody has it any more.
-                self._close = weakref.finalize(self, os.close, descriptor)
-            elif time.monotonic() >= deadline:
+                return descriptor
+            if time.monotonic() >= deadline:
                 raise held(f"the embedded index {self._folder} cannot be opened")
-            else:
-                time.sleep(0.05)
+            time.sleep(_LOOK)
 
     def give_back(self) -> None:
         """Lets the next one in."""

@@ -27,6 +27,7 @@ def open_index(
     lock_wait: float | None = None,
     guard: Guard = allow,
     is_itself: bool = False,
+    tenant: str = "",
 ) -> Index:
     """Opens an index, lazily: nothing is read, locked or connected before the first call.
 
@@ -41,6 +42,7 @@ def open_index(
         lock_wait: Seconds to wait where another process has an embedded index open; the engine's own where None.
         guard: Called before each write; raises where this process may write nothing any more.
         is_itself: Whether the name is one collection's own, which stands for no other.
+        tenant: Whose points are meant in a collection on a server that is shared; empty for one of one's own.
 
     Raises:
         ValueError: Neither a path nor a url is given.
@@ -64,4 +66,5 @@ def open_index(
         retries=retries,
         guard=guard,
         is_itself=is_itself,
+        tenant=tenant,
     )

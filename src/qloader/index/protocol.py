@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import chain, count
 from typing import Any, Literal, Protocol
 
+from qloader.documents.payload import OWN, TENANT
 from qloader.index.collection_settings import AS_THEY_ARE, CollectionSettings, Difference
 
 SPARSE_VECTOR = "bm25"
@@ -19,7 +20,10 @@ RRF_K = 2
 Fusion = Literal["rrf", "dbsf"]
 """How rankings become one: by ranks, or by scores (distribution-based), each against the spread of its own ranking."""
 
-PAYLOAD_INDEXES = ("source", "document_id", "qloader.lineage")
+LINEAGE = f"{OWN}.lineage"
+"""Where a payload says which state owns the point."""
+
+PAYLOAD_INDEXES = ("source", "document_id", LINEAGE)
 """Payload fields with a keyword index: what searches filter by, and what tells our points from foreign ones."""
 
 _BESIDE = "__"
@@ -33,9 +37,17 @@ def allow() -> None:
     """The guard of an index that needs none."""
 
 
-def owner_fields(lineage: str, document: tuple[str, str] | None = None) -> dict[str, str]:
-    """What the payload of a point says that the lineage owns (and that is of this document)."""
-    fields = {"qloader.lineage": lineage}
+def owner_fields(lineage: str | None, document: tuple[str, str] | None = None, tenant: str = "") -> dict[str, str]:
+    """What the payload of a point says that is the tenant's, where there is one, and the lineage's, and the document's.
+
+    Args:
+        lineage: Whose it is; anybody's where None.
+        document: Source and id of the document that it is of; of any where None.
+        tenant: Whose it is in a shared collection; empty in any other.
+    """
+    fields = {TENANT: tenant} if tenant else {}
+    if lineage is not None:
+        fields[LINEAGE] = lineage
     if document is not None:
         fields["source"], fields["document_id"] = document
     return fields
@@ -165,12 +177,14 @@ class CollectionInfo:
     """What a collection says of itself.
 
     Attributes:
-        lineage: The lineage of the state that owns it; None where no qloader state made it.
+        lineage: The lineage of the state that owns it; None where no qloader state made it. Of a shared one: of the
+            state whose points are there under the tenant in question; None where none are.
         pipeline: The pipeline fingerprint it was filled with, or None.
         vectors: The names of its vectors, sparse and dense.
         points: All its points, foreign ones included.
         dense: How long its `dense` vectors are; None where it has none.
         is_postponed: Whether its indexing is postponed: a bulk load is going on, or was cut short.
+        is_shared: Whether several states write into it, each as a tenant.
     """
 
     lineage: str | None
@@ -179,6 +193,7 @@ class CollectionInfo:
     points: int
     dense: int | None = None
     is_postponed: bool = False
+    is_shared: bool = False
 
 
 class Index(Protocol):
@@ -186,6 +201,10 @@ class Index(Protocol):
 
     Every method raises `IndexUnavailableError` where the index cannot be reached or is held by
     another process. Methods that write are idempotent: repeating one changes nothing.
+
+    A collection on a server may be shared: several states write into it, each as a tenant. An index that was opened for
+    a tenant knows the points of that tenant alone, but for `CollectionInfo.points` and `foreign`; the collection itself
+    is everybody's, and nobody removes it, changes how it is kept or lets its name stand for another.
     """
 
     def describe(self) -> CollectionInfo | None:
@@ -197,16 +216,17 @@ class Index(Protocol):
     ) -> None:
         """Creates the collection with its vectors and payload indexes and records whose it is.
 
-        Completes a creation that was cut short.
+        Completes a creation that was cut short; one that is shared already is joined.
 
         Args:
-            lineage: The lineage of the state that owns it.
+            lineage: The lineage of the state that owns it, or its points as a tenant.
             pipeline: The fingerprint of what fills it.
             dense: How long its `dense` vectors are, which are compared by their angle; None where it has only `bm25`.
             settings: How it is kept; what is left out is as the engine has it by itself.
 
         Raises:
-            ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors.
+            ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors; or
+                it is shared, and filled with another pipeline, or the tenant is another state's.
         """
         ...
 
@@ -216,6 +236,8 @@ class Index(Protocol):
 
     def change_settings(self, settings: CollectionSettings) -> list[Difference]:
         """Brings a collection in line with what is wanted of it, but for what never changes.
+
+        To one that is shared only indexes of fields are added, where there is none.
 
         Args:
             settings: All that is wanted; what is left out stays as it is.
@@ -237,7 +259,12 @@ class Index(Protocol):
         ...
 
     def mark(self, *, lineage: str, pipeline: str) -> None:
-        """Records the lineage and the pipeline fingerprint in the collection's metadata."""
+        """Records the lineage and the pipeline fingerprint in the collection's metadata.
+
+        Raises:
+            ForeignIndexError: The collection is shared, and filled with another pipeline, or the tenant is another
+                state's.
+        """
         ...
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -321,7 +348,10 @@ class Index(Protocol):
         ...
 
     def drop(self) -> None:
-        """Deletes the collection and all that is in it; does nothing where it does not exist."""
+        """Deletes the collection and all that is in it; does nothing where it does not exist.
+
+        Of a shared one the points of the tenant alone: it stays, for whoever else uses it.
+        """
         ...
 
     def target(self) -> str | None:

@@ -7,6 +7,9 @@ Whose the collection is stands in its own metadata, which Qdrant keeps since 1.1
 An older server drops metadata without a word. `create` therefore reads back what it wrote, and refuses such
 a server; a collection that exists without our metadata is nobody's, and every call refuses it.
 
+A collection that several states share has `"shared": true` in the place of a lineage, and keeps its pipeline for good:
+the lineage stands in its points alone, each of which has its tenant in the field `tenant`. It has its name itself.
+
 `complete` is false until the payload indexes are made, and such a collection is described as none, so that
 whoever was cut short creates it again. During a bulk load `indexing_threshold` stands there too: what the collection's
 own is, and is to be again. Every write waits until the server has applied it and has it in its
@@ -26,10 +29,12 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from qloader.documents.payload import OWN, TENANT
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index.address import check_key, check_name, check_url
 from qloader.index.batches import RequestTooLargeError, by_count, by_weight, weigh_payload, weigh_point
@@ -48,6 +53,7 @@ from qloader.index.marker import FORMAT
 from qloader.index.protocol import (
     DENSE_VECTOR,
     EVERYWHERE,
+    LINEAGE,
     PAYLOAD_INDEXES,
     SPARSE_VECTOR,
     TIES,
@@ -79,6 +85,7 @@ METADATA = "qloader"
 """The key of a collection's metadata that is ours; other keys are left alone."""
 
 _THRESHOLD = "indexing_threshold"
+_SHARED = "shared"
 
 T = TypeVar("T")
 
@@ -96,6 +103,7 @@ def connect(
     retries: RetryPolicy = NO_RETRIES,
     guard: Guard = allow,
     is_itself: bool = False,
+    tenant: str = "",
 ) -> ServerIndex:
     """A collection on a server. Nothing is imported or connected before the first call.
 
@@ -109,6 +117,7 @@ def connect(
         retries: How often a request that failed is sent again; by itself never.
         guard: See `ServerIndex`.
         is_itself: See `ServerIndex`.
+        tenant: See `ServerIndex`.
 
     Raises:
         IndexUnavailableError: The name, the address or the key cannot be one.
@@ -138,18 +147,37 @@ def connect(
         )
 
     return ServerIndex(
-        make_client, collection, server=server, secret=api_key, retries=retries, guard=guard, is_itself=is_itself
+        make_client,
+        collection,
+        server=server,
+        secret=api_key,
+        retries=retries,
+        guard=guard,
+        is_itself=is_itself,
+        tenant=tenant,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """What our metadata in a collection says; a `threshold` is what a bulk load has to put back."""
+    """What our metadata in a collection says.
 
-    lineage: str
+    Attributes:
+        lineage: The lineage of its one owner; None where it is shared.
+        pipeline: The fingerprint of what it is filled with.
+        is_complete: Whether its payload indexes are made.
+        threshold: What a bulk load has to put back.
+    """
+
+    lineage: str | None
     pipeline: str
     is_complete: bool
     threshold: int | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several states write into the collection."""
+        return self.lineage is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +211,7 @@ class ServerIndex:
         guard: Called before each request that changes something, also before it is sent again; raises where this
             process may change nothing any more.
         is_itself: Whether the name is the collection's own, which stands for no other.
+        tenant: Whose points are meant in a collection that is shared; empty for one of one's own.
     """
 
     def __init__(
@@ -195,8 +224,10 @@ class ServerIndex:
         retries: RetryPolicy = NO_RETRIES,
         guard: Guard = allow,
         is_itself: bool = False,
+        tenant: str = "",
     ) -> None:
         self._make_client = make_client
+        self._tenant = tenant
         self._is_itself = is_itself
         self._collection = collection
         self._server = server
@@ -207,6 +238,7 @@ class ServerIndex:
         self._client: QdrantClient | None = None
         self._target: str | None = None
         self._known: _Collection | None = None
+        self._opening = threading.RLock()
         self._is_closed = False
 
     def describe(self) -> CollectionInfo | None:
@@ -216,9 +248,39 @@ class ServerIndex:
             return None
         # The count that comes with the description is an estimate.
         points = int(self._ask("read", "count", exact=True).count)
-        lineage, pipeline = (found.owner.lineage, found.owner.pipeline) if found.owner else (None, None)
-        is_postponed = found.owner is not None and found.owner.threshold is not None
-        return CollectionInfo(lineage, pipeline, found.vectors, points, found.dense, is_postponed)
+        if found.owner is None:
+            return CollectionInfo(None, None, found.vectors, points, found.dense)
+        return CollectionInfo(
+            lineage=self._find_lineage() if found.owner.is_shared else found.owner.lineage,
+            pipeline=found.owner.pipeline,
+            vectors=found.vectors,
+            points=points,
+            dense=found.dense,
+            is_postponed=found.owner.threshold is not None,
+            is_shared=found.owner.is_shared,
+        )
+
+    def _find_lineage(self) -> str | None:
+        """The lineage of the state whose points are there under this tenant; None where none are.
+
+        Raises:
+            ForeignIndexError: Two states have points there.
+        """
+        lineages: list[str] = []
+        while self._tenant and len(lineages) < 2:
+            chosen = _of_tenant(self._tenant, lineages)
+            records, _ = self._ask("read", "scroll", scroll_filter=chosen, limit=1, with_payload=True)
+            if not records:
+                break
+            lineages.append(str(records[0].payload[OWN]["lineage"]))
+        if len(lineages) == 2:
+            raise ForeignIndexError(
+                f"two states have points under the tenant {self._tenant} of the collection {self._collection} on the "
+                f"Qdrant server {self._server}: {' and '.join(sorted(lineages))}",
+                remedy="Give one of the two configs another name in index.tenant and a new state, and delete the points "
+                "of its old one on the server, by their qloader.lineage.",
+            )
+        return lineages[0] if lineages else None
 
     def create(
         self, *, lineage: str, pipeline: str, dense: int | None = None, settings: CollectionSettings = AS_THEY_ARE
@@ -226,13 +288,15 @@ class ServerIndex:
         """Creates the collection, or completes a creation that was cut short.
 
         Raises:
-            ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors.
+            ForeignIndexError: A collection of that name exists, and belongs to another lineage or has other vectors; or
+                it is shared, and filled with another pipeline, or the tenant is another state's.
             IndexUnavailableError: The server is older than Qdrant 1.16.
         """
         from qdrant_client import models
 
         found = self._look()
-        if found is None:
+        # A shared one has the name itself: it never stands for another, and of two who make it at once both find it.
+        if found is None and not self._tenant:
             self._target = self._new_target(pipeline)
             found = self._describe()
         is_other = found is not None and (
@@ -241,14 +305,10 @@ class ServerIndex:
         if found is not None and is_other and self._is_abandoned(found):
             self._ask("deleted", "delete_collection")  # cut short before the config asked for other vectors or shards
             found = None
-        found = found or self._make_collection(_Owner(lineage, pipeline, is_complete=False), dense, settings)
-        owner = found.owner.lineage if found.owner else None
-        if owner != lineage and not self._is_abandoned(found):
-            raise ForeignIndexError(
-                f"the collection {self._collection} on the Qdrant server {self._server} belongs to "
-                + (f"the state {owner}" if owner else "no qloader state"),
-                remedy="Choose another name in index.collection, or find the state that it belongs to.",
-            )
+        owner = _Owner(None if self._tenant else lineage, pipeline, is_complete=False)
+        found = found or self._make_collection(owner, dense, settings)
+        if not self._is_abandoned(found):
+            self._check_owner(found, lineage, pipeline)
         self._check_vectors(found)
         if found.dense != dense:
             raise self._wrong_vectors(unlike(found.dense, dense))
@@ -256,9 +316,44 @@ class ServerIndex:
             # The server does nothing where the index is there already.
             schema = models.PayloadSchemaType.KEYWORD
             self._ask("created", "create_payload_index", field_name=name, field_schema=schema, wait=True)
+        if self._tenant:  # the server keeps the points of a tenant together
+            keyword = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+            self._ask("created", "create_payload_index", field_name=TENANT, field_schema=keyword, wait=True)
         self._change(found, settings)
-        self._name_it()
+        if not self._tenant:
+            self._name_it()
         self.mark(lineage=lineage, pipeline=pipeline)
+
+    def _check_owner(self, found: _Collection, lineage: str, pipeline: str) -> None:
+        """Refuses a collection that is another's, and a shared one to who cannot join it.
+
+        Raises:
+            ForeignIndexError: It is one.
+        """
+        owner = found.owner
+        if owner is None or owner.lineage != (None if self._tenant else lineage):
+            belongs = "no qloader state" if owner is None else f"the state {owner.lineage}"
+            if owner is not None and owner.is_shared:
+                belongs = "several states, who share it"
+            raise ForeignIndexError(
+                f"the collection {self._collection} on the Qdrant server {self._server} belongs to {belongs}",
+                remedy="Choose another name in index.collection, or find the state that it belongs to.",
+            )
+        if not self._tenant:
+            return
+        if owner.pipeline != pipeline:
+            raise ForeignIndexError(
+                f"the collection {self._collection} on the Qdrant server {self._server} is shared and filled with the "
+                f"pipeline {owner.pipeline}, and this one is {pipeline}",
+                remedy="Take over chunking and embedding of the configs that fill it, or choose another name in "
+                "index.collection. If nobody fills it, delete it on the server.",
+            )
+        if (theirs := self._find_lineage()) not in (None, lineage):
+            raise ForeignIndexError(
+                f"the tenant {self._tenant} of the collection {self._collection} on the Qdrant server {self._server} "
+                f"belongs to the state {theirs}",
+                remedy="Give each config that shares the collection another name in index.tenant.",
+            )
 
     def _new_target(self, pipeline: str) -> str:
         """What a collection is called that is made for this name: one whose creation was cut short, or a new one."""
@@ -292,6 +387,8 @@ class ServerIndex:
         from qloader.index.server_settings import change
 
         differing = [one for one in find_differences(found.settings, settings) if not one.is_fixed]
+        if self._tenant:
+            differing = [one for one in differing if one.is_addition]
         changed = frozenset(one.key for one in differing)
         if arguments := change(settings, changed):
             owner = found.owner
@@ -340,18 +437,28 @@ class ServerIndex:
         return self._opened()
 
     def _is_abandoned(self, found: _Collection) -> bool:
-        """Whether somebody began to make the collection and never came to write a point: it is nobody's then."""
-        if found.owner is None or found.owner.is_complete:
+        """Whether somebody began to make the collection and never came to write a point: it is nobody's then.
+
+        One that is shared never is: others may be about to join it.
+        """
+        if found.owner is None or found.owner.is_complete or found.owner.is_shared or self._tenant:
             return False
         return not self._ask("read", "count", exact=True).count
 
     def mark(self, *, lineage: str, pipeline: str) -> None:
-        """Records the lineage and the pipeline fingerprint in the collection's metadata."""
+        """Records the lineage and the pipeline fingerprint in the collection's metadata.
+
+        Raises:
+            ForeignIndexError: There is no such collection; or it is shared, and filled with another pipeline, or the
+                tenant is another state's.
+        """
         found = self._look()
         if found is None:
             raise self._gone()
+        if self._tenant:
+            self._check_owner(found, lineage, pipeline)
         threshold = found.owner.threshold if found.owner else None
-        owner = _Owner(lineage, pipeline, is_complete=True, threshold=threshold)
+        owner = _Owner(None if self._tenant else lineage, pipeline, is_complete=True, threshold=threshold)
         # Changing metadata takes a key that may manage collections. A run that changes none needs no such key.
         if found.owner != owner:
             self._ask("written", "update_collection", metadata=_to_metadata(owner))
@@ -433,13 +540,14 @@ class ServerIndex:
         page: int = 1000,
     ) -> Iterator[StoredPoint]:
         """Every point that the lineage owns, or those of one document, page by page, in id order."""
-        yield from self._scroll(_owned_by(lineage, document), with_payload, with_vectors, page)
+        yield from self._scroll(_owned_by(lineage, document, self._tenant), with_payload, with_vectors, page)
 
     def foreign(self, *, lineage: str, page: int = 1000) -> Iterator[StoredPoint]:
         """Every point that the lineage does not own, with payload and vectors, page by page, in id order."""
         from qdrant_client import models
 
-        yield from self._scroll(models.Filter(must_not=[_owned_by(lineage)]), True, True, page)
+        ours = _owned_by(lineage, tenant=self._tenant)
+        yield from self._scroll(models.Filter(must_not=[ours]), True, True, page)
 
     def _scroll(self, chosen: Filter, with_payload: bool, with_vectors: bool, page: int) -> Iterator[StoredPoint]:
         offset: Any = None
@@ -462,7 +570,7 @@ class ServerIndex:
     def count(self, *, lineage: str) -> int:
         """How many points the lineage owns."""
         self._opened()
-        return int(self._ask("read", "count", count_filter=_owned_by(lineage), exact=True).count)
+        return int(self._ask("read", "count", count_filter=_owned_by(lineage, tenant=self._tenant), exact=True).count)
 
     def search(
         self,
@@ -475,7 +583,7 @@ class ServerIndex:
     ) -> list[Hit]:
         """The nearest points by one named vector, best first."""
         self._check_known({using: vector})
-        chosen = _filter(lineage, where)
+        chosen = _filter(lineage, where, self._tenant)
         return self._query(query=_vector_to_client(vector), using=using, limit=limit, query_filter=chosen)
 
     def fuse(
@@ -492,7 +600,7 @@ class ServerIndex:
         from qdrant_client import models
 
         self._check_known(vectors)
-        chosen = _filter(lineage, where)
+        chosen = _filter(lineage, where, self._tenant)
         prefetch = [
             models.Prefetch(query=_vector_to_client(vector), using=name, limit=depth, filter=chosen)
             for name, vector in vectors.items()
@@ -513,14 +621,25 @@ class ServerIndex:
         return [Hit(str(point.id), point.score, point.payload or {}) for point in answer.points]
 
     def drop(self) -> None:
-        """Deletes the collection and all that is in it; does nothing where it does not exist.
+        """Deletes the collection and all that is in it, or the tenant's points; does nothing where there is nothing.
 
         Raises:
             ForeignIndexError: The name is an alias of a collection, which the server does not delete.
         """
+        if self._tenant:
+            self._drop_points()
+            return
         self._find_target()
         self._ask("deleted", "delete_collection")  # and with it the name, where that is an alias
         self._known = self._target = None
+
+    def _drop_points(self) -> None:
+        from qdrant_client import models
+
+        found = self._look()
+        if found is not None and found.owner is not None and found.owner.is_shared:
+            chosen = models.FilterSelector(filter=_of_tenant(self._tenant))
+            self._ask("deleted", "delete", points_selector=chosen, wait=True)
 
     def target(self) -> str | None:
         """The collection that this name stands for; None where there is none."""
@@ -714,7 +833,8 @@ class ServerIndex:
             if found == FORMAT:
                 threshold = facts.get(_THRESHOLD)
                 threshold = threshold if isinstance(threshold, int) else None
-                return _Owner(str(facts["lineage"]), str(facts["pipeline"]), facts["complete"] is True, threshold)
+                lineage = None if facts.get(_SHARED) is True else str(facts["lineage"])
+                return _Owner(lineage, str(facts["pipeline"]), facts["complete"] is True, threshold)
         except (KeyError, TypeError) as error:
             raise ForeignIndexError(
                 f"the metadata of the collection {self._collection} on the Qdrant server {self._server} "
@@ -733,15 +853,17 @@ class ServerIndex:
         from qloader.index.server_settings import creation
 
         on_disk: Any = settings.get("on_disk.vectors")
+        datatype: Any = settings.get("datatype")
         cosine = models.Distance.COSINE
-        size = (
-            {} if dense is None else {DENSE_VECTOR: models.VectorParams(size=dense, distance=cosine, on_disk=on_disk)}
-        )
+        vectors = {}
+        if dense is not None:
+            made = models.VectorParams(size=dense, distance=cosine, on_disk=on_disk, datatype=datatype)
+            vectors[DENSE_VECTOR] = made
         try:
             self._ask(
                 "created",
                 "create_collection",
-                vectors_config=size,
+                vectors_config=vectors,
                 sparse_vectors_config={SPARSE_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata=_to_metadata(owner),
                 **creation(settings, has_dense=dense is not None),
@@ -766,13 +888,14 @@ class ServerIndex:
     def _opened(self) -> _Collection:
         """A collection that exists, is ours to the end, and has the vectors it must have."""
         self._check_open()
-        if self._known is None:
-            found = self._look()
-            if found is None or found.owner is None or not found.owner.is_complete:
-                raise self._gone() if found is None or found.owner else self._nobodys()
-            self._check_vectors(found)
-            self._known = found
-        return self._known
+        with self._opening:  # searches share an index
+            if self._known is None:
+                found = self._look()
+                if found is None or found.owner is None or not found.owner.is_complete:
+                    raise self._gone() if found is None or found.owner else self._nobodys()
+                self._check_vectors(found)
+                self._known = found
+            return self._known
 
     def _check_vectors(self, found: _Collection) -> None:
         if SPARSE_VECTOR not in found.vectors:
@@ -802,20 +925,30 @@ class ServerIndex:
 
 
 def _to_metadata(owner: _Owner) -> dict[str, Any]:
-    facts = {"format": FORMAT, "lineage": owner.lineage, "pipeline": owner.pipeline, "complete": owner.is_complete}
+    whose = {_SHARED: True} if owner.is_shared else {"lineage": owner.lineage}
+    facts = {"format": FORMAT, **whose, "pipeline": owner.pipeline, "complete": owner.is_complete}
     return {METADATA: facts if owner.threshold is None else {**facts, _THRESHOLD: owner.threshold}}
 
 
-def _owned_by(lineage: str, document: tuple[str, str] | None = None) -> Filter:
+def _owned_by(lineage: str | None, document: tuple[str, str] | None = None, tenant: str = "") -> Filter:
     from qdrant_client import models
 
-    fields = owner_fields(lineage, document)
+    fields = owner_fields(lineage, document, tenant)
     return models.Filter(
         must=[models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in fields.items()]
     )
 
 
-def _filter(lineage: str | None, where: Where) -> Filter | None:
+def _of_tenant(tenant: str, but: Sequence[str] = ()) -> Filter:
+    """Points of a tenant that qloader wrote, for other lineages than these."""
+    from qdrant_client import models
+
+    excluded: list[Any] = [_owned_by(lineage) for lineage in but]
+    nobodys = models.IsEmptyCondition(is_empty=models.PayloadField(key=LINEAGE))
+    return models.Filter(must=[_owned_by(None, tenant=tenant)], must_not=[nobodys, *excluded])
+
+
+def _filter(lineage: str | None, where: Where, tenant: str) -> Filter | None:
     from qdrant_client import models
 
     def field(key: str, value: str | int) -> models.FieldCondition:
@@ -824,7 +957,7 @@ def _filter(lineage: str | None, where: Where) -> Filter | None:
     def any_of(key: str, values: Sequence[str]) -> models.FieldCondition:
         return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
 
-    must: list[Any] = [] if lineage is None else list(_owned_by(lineage).must or [])
+    must: list[Any] = list(_owned_by(lineage, tenant=tenant).must or [])
     if where.sources:
         must.append(any_of("source", where.sources))
     if where.documents is not None:

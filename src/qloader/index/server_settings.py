@@ -34,6 +34,7 @@ def read_settings(info: CollectionInfo) -> dict[str, Setting]:
     if isinstance(vectors, Mapping) and DENSE_VECTOR in vectors:
         hnsw = config.hnsw_config
         found |= {
+            "datatype": getattr(vectors[DENSE_VECTOR].datatype, "value", "float32"),
             "on_disk.vectors": bool(vectors[DENSE_VECTOR].on_disk),
             "hnsw.m": hnsw.m,
             "hnsw.ef_construct": hnsw.ef_construct,

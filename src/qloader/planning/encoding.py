@@ -42,6 +42,7 @@ def header_as_dict(header: PlanHeader) -> dict[str, Any]:
             "collection": header.index.collection,
             "location": header.index.location,
             "action": header.index.action,
+            **({"tenant": header.index.tenant} if header.index.tenant else {}),
         },
         "pipeline": {
             "fingerprint": header.pipeline.fingerprint,
@@ -123,7 +124,12 @@ def header_from_dict(fields: Mapping[str, Any]) -> PlanHeader:
     return PlanHeader(
         name=_get(fields, "name", str),
         base=Base(_get(base, "lineage", (str, type(None)), "base"), _get(base, "serial", int, "base")),
-        index=IndexTarget(_get(index, "collection", str, "index"), _get(index, "location", str, "index"), action),
+        index=IndexTarget(
+            _get(index, "collection", str, "index"),
+            _get(index, "location", str, "index"),
+            action,
+            _get(index, "tenant", str, "index") if "tenant" in index else "",
+        ),
         pipeline=Pipeline(
             _get(pipeline, "fingerprint", str, "pipeline"),
             _get(pipeline, "chunking", dict, "pipeline"),

@@ -103,11 +103,13 @@ class IndexTarget:
         collection: The collection's name.
         location: `embedded:<path as configured>` or `server:<url>`.
         action: Whether the collection is created or its content replaced first.
+        tenant: Whose points they are in a collection that is shared; empty where it is one state's own.
     """
 
     collection: str
     location: str
     action: IndexAction = "none"
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Rules:
         replaces: Whether all points are made anew.
         is_destroy: Whether everything is removed because somebody asked for it.
         required_metadata: Keys that some policy requires, sorted: of documents without one the plan says so.
+        tenant: Whose points they are in a shared collection; empty in any other.
     """
 
     pipeline: str
@@ -41,6 +42,7 @@ class Rules:
     replaces: bool = False
     is_destroy: bool = False
     required_metadata: tuple[str, ...] = ()
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _count_chunks(difference: Difference, rules: Rules) -> tuple[ChunkCounts, tu
     if before is None and after is None:
         return ChunkCounts(remove=len(difference.intent)), ()
     old = before.chunks if before else ()
-    touched = _touched(difference)
+    touched = _touched(difference, rules.tenant)
     reusable = before is not None and before.pipeline in rules.reusable
     left = Counter(chunk for chunk in old if chunk not in touched) if reusable else Counter()
     kept = 0
@@ -141,13 +143,13 @@ def _as_they_are(before: Before | None) -> tuple[PlannedChunk, ...]:
     return tuple(PlannedChunk(chunk, before.size // len(chunks)) for chunk in chunks) if before else ()
 
 
-def _touched(difference: Difference) -> frozenset[bytes]:
+def _touched(difference: Difference, tenant: str) -> frozenset[bytes]:
     """Chunk hashes of the state's points that an interrupted batch may have changed or deleted."""
     if not difference.intent or difference.before is None:
         return frozenset()
     old_id = difference.from_id or difference.id
     points = set(difference.intent)
-    keys = point_keys(difference.source, old_id, difference.before.chunks)
+    keys = point_keys(difference.source, old_id, difference.before.chunks, tenant=tenant)
     return frozenset(chunk for chunk, key in zip(difference.before.chunks, keys, strict=True) if key in points)
 
 

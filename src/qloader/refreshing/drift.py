@@ -17,7 +17,7 @@ from math import hypot, isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qloader.documents.hashing import point_bytes, point_keys, point_text
+from qloader.documents.hashing import point_bytes, point_text
 from qloader.documents.payload import expected_check, payload_check
 from qloader.index.protocol import Index, SparseVector, StoredPoint, Vectors
 from qloader.joining import connect_duckdb, sql_literal
@@ -142,8 +142,7 @@ def _expected(state: StateStore, connection: sqlite3.Connection) -> Iterator[tup
     insert = "INSERT INTO document VALUES (?, ?, ?)"
     for n, document in enumerate(state.documents()):
         connection.execute(insert, (n, document.source, document.id))
-        keys = point_keys(document.source, document.id, document.chunks)
-        for number, (key, chunk) in enumerate(zip(keys, document.chunks, strict=True)):
+        for number, (key, chunk) in enumerate(zip(document.point_keys(), document.chunks, strict=True)):
             yield key, expected_check(document.source, document.id, number, chunk, document.metadata), n
 
 

@@ -52,13 +52,14 @@ class Found:
 
 @contextlib.contextmanager
 def read_documents(
-    index: Index, lineage: str, *, advance: Callable[[int], None] = lambda _: None
+    index: Index, lineage: str, *, tenant: str = "", advance: Callable[[int], None] = lambda _: None
 ) -> Iterator[Iterator[Found]]:
     """Every document that the lineage's points tell of, by source and id, streamed.
 
     Args:
         index: The index, opened.
         lineage: Whose points to read.
+        tenant: Whose they are in a shared collection; empty in any other.
         advance: Called with the number of points read, for progress.
 
     Raises:
@@ -71,7 +72,7 @@ def read_documents(
             rows = (_row(point, advance) for point in index.scroll(lineage=lineage, page=PAGE))
             connection.executemany(f"INSERT INTO point VALUES ({','.join('?' * 15)})", rows)
             connection.execute("COMMIT")
-            yield _documents(connection)
+            yield _documents(connection, tenant)
         finally:
             connection.close()
 
@@ -100,20 +101,20 @@ def _row(point: StoredPoint, advance: Callable[[int], None]) -> tuple[Any, ...]:
     )
 
 
-def _documents(connection: sqlite3.Connection) -> Iterator[Found]:
+def _documents(connection: sqlite3.Connection, tenant: str) -> Iterator[Found]:
     rows = connection.execute("SELECT * FROM point ORDER BY source, document_id, chunk, point")
     for (source, document_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
-        yield _document(source, document_id, list(group))
+        yield _document(source, document_id, list(group), tenant)
 
 
-def _document(source: str, document_id: str, rows: Sequence[tuple[Any, ...]]) -> Found:
+def _document(source: str, document_id: str, rows: Sequence[tuple[Any, ...]], tenant: str) -> Found:
     head = rows[0]
     hashes = tuple(row[4] for row in rows)
     content, metadata, revision, size, chunks, pipeline, updated_at, title = head[7:]
     is_whole = (
         bool(document_id and content and metadata and pipeline and all(hashes))
         and [row[2] for row in rows] == list(range(chunks))
-        and point_keys(source, document_id, hashes) == [row[3] for row in rows]
+        and point_keys(source, document_id, hashes, tenant=tenant) == [row[3] for row in rows]
     )
     if not is_whole:
         return Found(head[6], None, (IntentRecord(source, document_id, tuple(row[3] for row in rows)),))
@@ -132,6 +133,7 @@ def _document(source: str, document_id: str, rows: Sequence[tuple[Any, ...]]) ->
             pipeline=pipeline,
             last_updated=seconds(updated_at),
             title=title,
+            tenant=tenant,
         ),
         intents,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, assert_never
 
-from qloader.applying.events import BatchDone, DocumentDone, Event, Finished, Started
+from qloader.applying.events import Adapted, BatchDone, DocumentDone, Event, Finished, Started
 from qloader.applying.result import ApplyResult
 from qloader.errors import QloaderError
 from qloader.planning.plan import ACTIONS, PlanWarning
@@ -36,6 +36,13 @@ def event_as_dict(event: Event) -> dict[str, Any]:
                 "done": event.done,
                 "chunks_embedded": event.embedded,
                 "serial": event.serial,
+            }
+        case Adapted():
+            return {
+                "event": "adapted",
+                "batch_size": event.batch_size,
+                "paused": event.is_paused,
+                "memory": round(event.memory, 3),
             }
         case Finished():
             return {"event": "finished", **result_as_dict(event.result)}

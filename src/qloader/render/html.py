@@ -28,6 +28,7 @@ from qloader.render.wording import (
     describe_change,
     explain_index_action,
     explain_selection,
+    name_place,
     no_changes_in,
     plan_line,
     printable,
@@ -103,7 +104,7 @@ def _head(header: PlanHeader, review: Review) -> Iterator[str]:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(header.name, 200)}: plan</title>\n<style>{style}</style>\n</head>\n<body>\n<header>\n"
         f"<h1>{_text(header.name, 200)}</h1>\n"
-        f"<p>Collection {_code(index.collection)} at {_code(index.location)}, {base}</p>\n"
+        f"<p>C{name_place(index, _code)[1:]}, {base}</p>\n"
         f'<p class="totals">{plan_line(header.summary, index.action, is_partial=header.selection is not None)}</p>\n'
     )
     if review.refusal is not None:

@@ -28,6 +28,7 @@ from qloader.render.wording import (
     explain_index_action,
     explain_selection,
     list_counts,
+    name_place,
     no_changes_in,
     pad_name,
     plan_line,
@@ -136,7 +137,7 @@ def _head(header: PlanHeader, review: Review) -> list[str]:
     index = header.index
     lines = [
         f"### {plan_line(header.summary, index.action, is_partial=header.selection is not None)}\n\n",
-        f"{code_span(header.name)}: collection {code_span(index.collection)} at {code_span(index.location)}\n\n",
+        f"{code_span(header.name)}: {name_place(index, code_span)}\n\n",
     ]
     if review.refusal is not None:
         lines += render_error("This plan may not be applied.", review.refusal, room=_NOTES)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import ceil
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 from qloader.render.escape import escape_controls
 
@@ -38,6 +38,15 @@ class Phase(Protocol):
 
     def advance(self, count: int) -> None:
         """Says that `count` more documents are done; any thread may call it."""
+        ...
+
+
+@runtime_checkable
+class TakesNotes(Protocol):
+    """A phase that also shows how the work goes. Optional."""
+
+    def note(self, text: str) -> None:
+        """Shows a few words until others come; empty for none."""
         ...
 
 
@@ -130,12 +139,14 @@ class Meter:
         total: How many documents there are, or None.
         clock: Seconds from some start.
         count: How many are done.
+        words: How it goes, in a few words; empty where there is nothing to say.
     """
 
     name: str
     total: int | None
     clock: Callable[[], float] = monotonic
     count: int = 0
+    words: str = ""
     _start: float = field(init=False)
     _samples: deque[tuple[float, int]] = field(init=False)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -149,6 +160,10 @@ class Meter:
         with self._lock:
             self.count += count
 
+    def note(self, text: str) -> None:
+        """Shows a few words until others come."""
+        self.words = text
+
     def read(self) -> Reading:
         """How far it is now. Called once a frame; each call is a sample for the rate."""
         # Without the lock: whoever draws holds rich's, and a signal handler may print while `advance` has ours.
@@ -161,7 +176,7 @@ class Meter:
         left = None
         if self.total is not None and rate > 0:
             left = max(self.total - count, 0) / rate
-        return Reading(self.name, count, self.total, rate, now - self._start, left)
+        return Reading(self.name, count, self.total, rate, now - self._start, left, self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +190,7 @@ class Reading:
         rate: Documents a second, lately.
         elapsed: Seconds since it began.
         left: Seconds that it will take yet, or None where nobody can tell.
+        words: How it goes; empty where there is nothing to say.
     """
 
     name: str
@@ -183,6 +199,7 @@ class Reading:
     rate: float
     elapsed: float
     left: float | None
+    words: str = ""
 
     def describe(self) -> str:
         """The words beside the bar, e.g. `1,200/5,000  350 documents/s  0:04, 0:11 left`."""
@@ -193,6 +210,8 @@ class Reading:
             parts.append(f"{self.rate:,.0f} documents/s" if self.rate >= 10 else f"{self.rate:.1f} documents/s")
         left = "" if self.left is None else f", {_duration(ceil(self.left))} left"
         parts.append(f"{_duration(self.elapsed)}{left}")
+        if self.words:
+            parts.append(self.words)
         return "  ".join(parts)
 
 

@@ -46,7 +46,8 @@ def render_status(status: Status, console: Console) -> None:
     header = status.header
     assert header is not None
     _print(Text.assemble((escape_controls(status.name), "bold"), f"  serial {header.serial}"), console)
-    _print(Text(escape_controls(f"collection {header.collection} at {header.location}")), console)
+    whose = f" for the tenant {header.tenant}" if header.tenant else ""
+    _print(Text(escape_controls(f"collection {header.collection} at {header.location}{whose}")), console)
     _print(Text(f"lineage {header.lineage}", "dim"), console)
     if header.replacement:
         made = escape_controls(header.replacement)
@@ -60,7 +61,7 @@ def render_status(status: Status, console: Console) -> None:
             for s in status.sources
         ]
         console.print()
-        _print_table(("source", "type", "documents", "chunks", "last success"), rows, console, right={2, 3})
+        print_table(("source", "type", "documents", "chunks", "last success"), rows, console, right={2, 3})
     if status.failures:
         console.print()
         for failure in status.failures[:FOLD]:
@@ -92,7 +93,7 @@ def render_history(runs: Sequence[RunRecord], console: Console, *, files: Mappin
         (str(r.id), iso(r.started_at) or "", r.status, saved.get(r.plan) or r.plan[:12], _describe_run(r)) for r in runs
     ]
     styles = ["" if run.status == "complete" else "yellow" for run in runs]
-    _print_table(("run", "started", "status", "plan", "what"), rows, console, right={0}, styles=styles)
+    print_table(("run", "started", "status", "plan", "what"), rows, console, right={0}, styles=styles)
 
 
 def render_run(details: RunDetails, console: Console, *, file: str | None = None) -> None:
@@ -120,7 +121,7 @@ def _describe_run(run: RunRecord) -> str:
     return told or ("not ended yet" if run.status == "running" else "no changes")
 
 
-def _print_table(
+def print_table(
     names: Sequence[str],
     rows: Sequence[Sequence[str]],
     console: Console,
@@ -201,7 +202,7 @@ def render_evaluation(found: Evaluation, console: Console) -> None:
     ]
     names = ("mode", f"recall@{found.limit}", "MRR", "nDCG", "nothing found")
     _print(Text(counted(found.questions, "question"), "bold"), console)
-    _print_table(names, rows, console, right={1, 2, 3, 4})
+    print_table(names, rows, console, right={1, 2, 3, 4})
     for mode, missed in found.missed.items():
         for query in missed[:FOLD]:
             _print(Text.assemble(("! ", "yellow"), escape_controls(f"{mode} finds nothing of: {query}")), console)
@@ -230,7 +231,7 @@ def render_cache(path: str, used: int, most: int, rows: Sequence[Sequence[str]],
     if rows:
         console.print()
         names = ("model", "dimensions", "vectors", "longest unused since", "last used")
-        _print_table(names, rows, console, right={1, 2})
+        print_table(names, rows, console, right={1, 2})
 
 
 def render_checks(checks: Sequence[Check], console: Console) -> None:

@@ -25,6 +25,7 @@ from qloader.render.wording import (
     describe_change,
     explain_index_action,
     explain_selection,
+    name_place,
     no_changes_in,
     pad_name,
     plan_line,
@@ -124,10 +125,9 @@ def render_plan(
 
 
 def _print_title(header: PlanHeader, console: Console) -> None:
-    index = header.index
-    where = f"collection {index.collection} at {index.location}"
+    where = name_place(header.index, escape_controls)
     base = f"serial {header.base.serial}" if header.base.lineage else "nothing applied yet"
-    title = Text.assemble((f"{escape_controls(header.name)}  ", "bold"), f"{escape_controls(where)}, {base}")
+    title = Text.assemble((f"{escape_controls(header.name)}  ", "bold"), f"{where}, {base}")
     console.print(title, soft_wrap=True)
 
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from qloader.counting import counted
-from qloader.planning.plan import ACTIONS, Action, Change, IndexAction, PlanHeader, PlanWarning, SourceSummary, Summary
+from qloader.planning.plan import (
+    ACTIONS,
+    Action,
+    Change,
+    IndexAction,
+    IndexTarget,
+    PlanHeader,
+    PlanWarning,
+    SourceSummary,
+    Summary,
+)
 from qloader.render.escape import escape_controls
 
 if TYPE_CHECKING:
@@ -133,6 +143,17 @@ def short_revision(source: SourceSummary) -> str:
     return revision[:12] if _COMMIT.fullmatch(revision) else printable(revision, characters=40)
 
 
+def name_place(index: IndexTarget, quote: Callable[[str], str]) -> str:
+    """Where a plan's points go: the collection, where that is and, in a shared one, whose they are.
+
+    Args:
+        index: What the plan says of it.
+        quote: Makes a name safe to show.
+    """
+    whose = f" for the tenant {quote(index.tenant)}" if index.tenant else ""
+    return f"collection {quote(index.collection)} at {quote(index.location)}{whose}"
+
+
 def explain_index_action(header: PlanHeader, quote: Callable[[str], str] = escape_controls) -> str:
     """What `index.action` means, as a sentence; empty for `none`.
 
@@ -142,6 +163,8 @@ def explain_index_action(header: PlanHeader, quote: Callable[[str], str] = escap
     """
     collection = quote(header.index.collection)
     match header.index.action:
+        case "create" if header.index.tenant:
+            return f"The apply joins the shared collection {collection}, and creates it first where there is none."
         case "create":
             return f"The apply creates the collection {collection} first."
         case "replace":

@@ -147,6 +147,7 @@ def prune(connection: sqlite3.Connection, before: int) -> tuple[int, int]:
         for statement in (
             "UPDATE document SET run_id = NULL WHERE run_id IN (SELECT value FROM json_each(?))",
             "DELETE FROM failure WHERE run_id IN (SELECT value FROM json_each(?))",
+            "DELETE FROM metric WHERE run_id IN (SELECT value FROM json_each(?))",
             "DELETE FROM run WHERE id IN (SELECT value FROM json_each(?))",
         ):
             connection.execute(statement, (chosen,))

@@ -6,9 +6,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qloader.state import accounts, database, lock
+from qloader.state import accounts, database, lock, metrics
 from qloader.state.records import (
     DocumentRecord,
     FailureRecord,
@@ -23,9 +23,13 @@ from qloader.state.records import (
     unpack_hashes,
 )
 
+if TYPE_CHECKING:
+    from qloader.telemetry.measured import Measured
+
 _DOCUMENT = (
     "SELECT s.name, d.id, d.content, d.metadata, d.revision, d.bytes, d.chunks, p.fingerprint, "
-    "d.last_updated, d.is_deleted, d.last_ingested, d.title "
+    "d.last_updated, d.is_deleted, d.last_ingested, d.title, "
+    "coalesce((SELECT value FROM meta WHERE key = 'tenant'), '') "
     "FROM document d JOIN source s ON s.id = d.source_id JOIN pipeline p ON p.id = d.pipeline_id "
 )
 
@@ -55,6 +59,9 @@ class StateReader:
             replacement=meta.get("replacement", ""),
             is_switching=meta.get("switching") == "1",
             replaced=meta.get("replaced", ""),
+            replacement_token=meta.get("replacement_token", ""),
+            replaced_token=meta.get("replaced_token", ""),
+            tenant=meta.get("tenant", ""),
         )
 
     def sources(self) -> list[SourceRecord]:
@@ -152,6 +159,11 @@ class StateReader:
         with database.translated(self.path):
             return accounts.last_pace(self._connection, pipeline)
 
+    def measured(self, runs: Iterable[int]) -> dict[int, Measured]:
+        """What was measured of runs, by their numbers; those of which nothing is kept are not there."""
+        with database.translated(self.path):
+            return metrics.read(self._connection, runs)
+
     def failures(self, run_id: int) -> list[FailureRecord]:
         """The documents that a run left as they were."""
         with database.translated(self.path):
@@ -201,4 +213,5 @@ def _document(row: Sequence[Any]) -> DocumentRecord:
         is_deleted=bool(row[9]),
         last_ingested=row[10],
         title=row[11],
+        tenant=row[12],
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from qloader.documents.hashing import point_keys, point_text
 
 RunStatus = Literal["running", "complete", "partial", "failed"]
 
@@ -43,6 +45,10 @@ class StateHeader:
         replacement: The collection that is being made in its place; empty where none is.
         is_switching: Whether that is complete, and `collection` is about to stand for it.
         replaced: The collection that was replaced and is kept; empty where none is.
+        replacement_token: Names the last run that worked on the replacement. A file that knows of the replacement and
+            has another token is out of date: another machine went on.
+        replaced_token: Names the switch that replaced it, for the file that knows of the replaced collection.
+        tenant: Whose points are this state's in a collection that is shared; empty where it has one of its own.
     """
 
     name: str
@@ -56,6 +62,9 @@ class StateHeader:
     replacement: str = ""
     is_switching: bool = False
     replaced: str = ""
+    replacement_token: str = ""
+    replaced_token: str = ""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ class StateIdentity:
         location: Where that is, as in a plan.
         pipeline: The fingerprint of the pipeline that its documents should have.
         settings: What fingerprints stand for, as far as is known.
+        tenant: Whose points are its own in a shared collection; empty in any other.
     """
 
     name: str
@@ -77,10 +87,12 @@ class StateIdentity:
     location: str
     pipeline: str
     settings: Mapping[str, Mapping[str, Any]]
+    tenant: str = ""
 
     def as_meta(self) -> dict[str, str]:
-        """The same as rows of the table `meta`."""
-        return {key: getattr(self, key) for key in ("name", "lineage", "collection", "location", "pipeline")}
+        """The same as rows of the table `meta`; an empty one is none."""
+        keys = ("name", "lineage", "collection", "location", "pipeline", "tenant")
+        return {key: getattr(self, key) for key in keys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,11 @@ class SourceRecord:
         return self.documents > 0 and self.type != kind
 
 
+def count_held(sources: Iterable[SourceRecord]) -> int:
+    """How many documents the index holds points of, as far as sources tell: of one without a chunk none."""
+    return sum(source.documents for source in sources if source.chunks)
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentRecord:
     """One document as last applied.
@@ -118,6 +135,7 @@ class DocumentRecord:
         is_deleted: True for a tombstone.
         last_ingested: When it was last written or deleted by us, milliseconds since 1970.
         title: What a person calls it; empty where an older qloader wrote it.
+        tenant: Whose points it has in a shared collection; empty in any other.
     """
 
     source: str
@@ -132,6 +150,15 @@ class DocumentRecord:
     is_deleted: bool = False
     last_ingested: int = 0
     title: str = ""
+    tenant: str = ""
+
+    def point_keys(self) -> list[bytes]:
+        """The ids of its points, in the order of its chunks, as 16 bytes each."""
+        return point_keys(self.source, self.id, self.chunks, tenant=self.tenant)
+
+    def point_ids(self) -> list[str]:
+        """The same as Qdrant writes them."""
+        return [point_text(key) for key in self.point_keys()]
 
 
 @dataclass(frozen=True, slots=True)

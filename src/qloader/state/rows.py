@@ -194,12 +194,18 @@ def add_intents(connection: sqlite3.Connection, run_id: int | None, intents: Ite
         )
 
 
+def keys_of(connection: sqlite3.Connection, source: str, document_id: str, chunks: Sequence[bytes]) -> list[bytes]:
+    """The ids of the points that a document with these chunks has in the collection of the state."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'tenant'").fetchone()
+    return point_keys(source, document_id, chunks, tenant=row[0] if row else "")
+
+
 def edited(connection: sqlite3.Connection, source: str, document_id: str, chunks: Sequence[bytes]) -> IntentRecord:
     """The points of a document that an edit of its chunks adds or leaves behind."""
     row = connection.execute(
         "SELECT d.chunks FROM document d JOIN source s ON s.id = d.source_id WHERE s.name = ? AND d.id = ?",
         (source, document_id),
     ).fetchone()
-    before = set(point_keys(source, document_id, unpack_hashes(row[0]) if row else []))
-    after = set(point_keys(source, document_id, list(chunks)))
+    before = set(keys_of(connection, source, document_id, unpack_hashes(row[0]) if row else []))
+    after = set(keys_of(connection, source, document_id, chunks))
     return IntentRecord(source, document_id, tuple(sorted(before ^ after)), "drift")

@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from qloader.documents.hashing import EMPTY_ROOT, point_keys
+from qloader.documents.hashing import EMPTY_ROOT
 from qloader.errors import StateConstraintError, StateError
-from qloader.state import accounts, database, lock
+from qloader.state import accounts, database, lock, metrics
 from qloader.state.reader import StateReader
 from qloader.state.records import (
     REMOTE_NOTES,
@@ -28,7 +28,19 @@ from qloader.state.records import (
 )
 from qloader.state.renewing import Renewal
 from qloader.state.replacing import take_over
-from qloader.state.rows import Filler, Totals, add_intents, add_pipeline, edited, note_facts, write_documents
+from qloader.state.rows import (
+    Filler,
+    Totals,
+    add_intents,
+    add_pipeline,
+    edited,
+    keys_of,
+    note_facts,
+    write_documents,
+)
+
+if TYPE_CHECKING:
+    from qloader.telemetry.measured import Measured
 
 
 class StateStore(StateReader):
@@ -162,6 +174,7 @@ class StateStore(StateReader):
         pipeline: str,
         pipeline_settings: Mapping[str, Any],
         sources: Mapping[str, tuple[str, str]],
+        tenant: str = "",
         lineage: str | None = None,
         replacement: str = "",
     ) -> int:
@@ -177,6 +190,7 @@ class StateStore(StateReader):
             pipeline: The pipeline's fingerprint.
             pipeline_settings: What the fingerprint stands for.
             sources: Type and identity of each source of the plan, by name.
+            tenant: Whose points the state's are in a shared collection.
             lineage: The lineage of a new state; made up where None.
             replacement: The collection that the run makes beside the one of this state: what the state says of that
                 one stays as it is, and the documents of the run are in a state of their own until `take_over`.
@@ -189,12 +203,15 @@ class StateStore(StateReader):
             meta = dict(connection.execute("SELECT key, value FROM meta"))
             serial = int(meta.get("serial", "0")) + 1
             mixed = meta.get("mixed", "0")
+            # Of a replacement too: from the switch on, before `take_over`, searches ask what filled the collection.
+            add_pipeline(connection, pipeline, pipeline_settings, now)
             if replacement:
                 pipeline = meta["pipeline"]
             elif "pipeline" in meta and meta["pipeline"] != pipeline:
                 mixed = "1"
             facts = {
-                **({"replacement": replacement} if replacement else {}),
+                **({"replacement": replacement, "replacement_token": uuid.uuid4().hex} if replacement else {}),
+                **({"tenant": tenant} if tenant else {}),
                 "name": name,
                 "lineage": meta.get("lineage") or lineage or str(uuid.uuid4()),
                 "collection": collection,
@@ -204,8 +221,6 @@ class StateStore(StateReader):
                 "serial": str(serial),
             }
             connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", facts.items())
-            if not replacement:
-                add_pipeline(connection, pipeline, pipeline_settings, now)
             for source, (kind, identity) in () if replacement else sources.items():
                 connection.execute(
                     "INSERT INTO source (name, type, identity, root, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?) "
@@ -269,7 +284,7 @@ class StateStore(StateReader):
             add_pipeline(connection, fingerprint, settings, lock.now_ms())
 
     def note(self, **facts: str) -> None:
-        """Writes down what `header` says of collections: `target`, `replacement`, `switching` ("1"), `replaced`.
+        """Writes down what `header` says of collections: `target`, `replaced`, `switching` ("1") and so on.
 
         Args:
             facts: By name; an empty one is forgotten.
@@ -409,6 +424,20 @@ class StateStore(StateReader):
                 "WHERE id = ?",
                 (status, json.dumps(dict(summary), sort_keys=True), error, now, now, run_id),
             )
+
+    def record_measured(self, run_id: int, measured: Measured, *, keep: float | None = None) -> None:
+        """Writes what was measured of a run so far; what was written before is replaced.
+
+        Args:
+            run_id: The run.
+            measured: Its figures.
+            keep: Figures of other runs that are so many seconds old are forgotten; None forgets none.
+        """
+        now = lock.now_ms()
+        with self._transaction() as connection:
+            metrics.write(connection, run_id, measured, now)
+            if keep is not None:
+                metrics.prune(connection, now - round(keep * 1000))
 
     def record_unchanged(self, plan: str, revisions: Mapping[str, str | None], summary: Mapping[str, Any]) -> None:
         """Notes a run that had nothing to do; the serial stays, so plans under review stay valid."""
@@ -553,7 +582,7 @@ class StateStore(StateReader):
                     "SELECT chunks FROM document WHERE source_id = ? AND id = ? AND is_deleted = 0", key
                 ).fetchone()
                 if chunks is not None:
-                    points = tuple(point_keys(source, document_id, unpack_hashes(chunks[0])))
+                    points = tuple(keys_of(connection, source, document_id, unpack_hashes(chunks[0])))
                     add_intents(connection, None, [IntentRecord(source, document_id, points)])
                 totals.remove(source, document_id)
                 connection.execute("DELETE FROM document WHERE source_id = ? AND id = ?", key)

@@ -8,17 +8,24 @@ from dataclasses import replace
 from functools import partial
 
 from qloader.applying.events import Finished, Listener, Started, tell_nobody
-from qloader.applying.preconditions import check_config, check_index, check_state, check_vectors, find_resumable
+from qloader.applying.preconditions import (
+    check_config,
+    check_index,
+    check_pipeline,
+    check_state,
+    check_vectors,
+    find_resumable,
+)
 from qloader.applying.result import ApplyResult
 from qloader.errors import StalePlanError
-from qloader.index.collection_settings import check_fixed, find_differences
+from qloader.index.collection_settings import FIXED, check_fixed, find_differences
 from qloader.index.protocol import CollectionInfo, Index
 from qloader.planning.estimates import estimate_plan
 from qloader.planning.guards import SourceTally, check_guards, find_refusal
 from qloader.planning.plan import Plan, PlanHeader
 from qloader.planning.policies import PolicyTally, check_policies
 from qloader.render.progress import NoProgress, Progress
-from qloader.state.records import Lease, SourceRecord, StateHeader
+from qloader.state.records import Lease, SourceRecord, StateHeader, count_held
 from qloader.state.store import StateStore
 from qloader.workspace.identities import is_stranger
 from qloader.workspace.planning import describe_embedded
@@ -90,13 +97,17 @@ def _apply(
         check_state(known, settings.here)
         resumable = find_resumable(header, known, state)
         records = {source.name: source for source in state.sources()}
-        documents = {name: record.documents for name, record in records.items()}
         replaces = is_to_replace(settings, header.index.action, state, known)
-        if not replaces:
-            settle(settings, state, index)
+        if not replaces and settle(settings, state, index):
+            raise StalePlanError(
+                "an apply that was cut short was ended first, and the state is another by now", remedy="Plan again."
+            )
         info = _look(settings, index, without_engine=replaces)
-        check_index(info, known, documents=sum(documents.values()), collection=settings.collection)
-        _check_settings(settings, index, info)
+        documents = count_held(records.values())
+        check_index(info, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
+        check_pipeline(info, settings.here)
+        if not replaces:  # a new collection is made as the config says
+            _check_settings(settings, index, info)
         is_resumed = resumable is not None
         if resumable is not None and resumable.status == "complete":
             _tell_begin(listener, header, is_resumed=True)
@@ -142,7 +153,7 @@ def _clear(settings: Settings, state: StateStore, index: Index, known: StateHead
     """Removes a collection that was begun in the place of the live one, and is not wanted any more; and strangers."""
     if known.replacement:
         remove_collection(settings, known.replacement, known.lineage, guard=state.confirm)
-        state.note(replacement="")
+        state.note(replacement="", replacement_token="")
         known = replace(known, replacement="")
     remove_state(settings.replacement_state)
     if not known.replaced:
@@ -154,11 +165,11 @@ def _check_settings(settings: Settings, index: Index, info: CollectionInfo | Non
     """Refuses settings that the collection that is there can never have, before anything is written.
 
     Raises:
-        ConfigError: The config says another number of shards.
+        ConfigError: The config says another number of shards, or another datatype.
     """
-    wanted = settings.config.index.settings
-    if info is not None and wanted.shards is not None:
-        check_fixed(find_differences(index.settings(), wanted.given), collection=settings.collection)
+    wanted = settings.config.index.settings.given
+    if info is not None and not info.is_shared and not FIXED.isdisjoint(wanted):
+        check_fixed(find_differences(index.settings(), wanted), collection=settings.collection)
 
 
 def _bring_in_line(
@@ -211,7 +222,7 @@ def _find_making(
     if not header.summary.chunks_embed or (header.index.action == "none" and settings.has_dense == bool(info.dense)):
         return None
     size = dense_size()
-    if not info.points and info.dense != size:
+    if not info.points and info.dense != size and not info.is_shared:
         return Making(size, is_anew=True)
     check_vectors(info, size, collection=settings.collection)
     return None

@@ -163,6 +163,7 @@ def make_plan(
     documents = sum(source.documents for source in known.sources.values())
     check_embedded_marker(settings, known.header, documents)
     if _replaces(settings, request, known):
+        _check_own(settings)
         _check_whole(settings, request, known)
     broken: Exception | None = None
     for cache in _caches(settings, request):
@@ -223,6 +224,7 @@ def _plan_with(
         check_targets(settings, cache, request.selection.targets, (*settings.config.sources, *removed))
     scope = _scope(settings, request, manifests, removed, known)
     with contextlib.closing(ChangesFile()) as changes, contextlib.ExitStack() as stack:
+        stack.enter_context(settings.recorder.span("compare"))
         state = settings.state if known.header else None
         differences = find_differences(cache.connection, cache.path, state, scope, choice)
         rules = Rules(
@@ -233,6 +235,7 @@ def _plan_with(
             replaces=scope.replaces,
             is_destroy=request.destroy,
             required_metadata=required_metadata(policies),
+            tenant=settings.tenant,
         )
         counts = dict.fromkeys(ACTIONS, 0)
         embed = keep = remove = characters = living = 0
@@ -421,7 +424,11 @@ def _take_snapshots(
     manifests, strangers, notes = [], set(), []
     chunking = settings.chunking()
     for name in names:
-        with progress.phase(f"snapshot {name}", None) as phase, _saying_what_is_left(name, names):
+        with (
+            settings.recorder.span("snapshot", name),
+            progress.phase(f"snapshot {name}", None) as phase,
+            _saying_what_is_left(name, names),
+        ):
             source, reader = settings.open_source(name), settings.reader(name)
             if not request.use_cache and isinstance(source, Rereads):
                 source.reread()
@@ -540,6 +547,22 @@ def _check_whole(settings: Settings, request: PlanRequest, known: Known) -> None
         )
 
 
+def _check_own(settings: Settings) -> None:
+    """Refuses to replace a collection that others write into too.
+
+    Raises:
+        ConfigError: It is shared.
+    """
+    if settings.tenant:
+        raise ConfigError(
+            f"the pipeline (chunking or embedding) changed, and the collection {settings.collection} is shared: what "
+            "one tenant replaces would be replaced for all",
+            remedy="Set chunking and embedding back. Or load a new collection with them, alone or each tenant for "
+            "itself: choose another name in index.collection and another state (docs/configuration.md, Many states in one "
+            "collection).",
+        )
+
+
 def _index_exists(settings: Settings) -> bool:
     from qloader.index.open import read_marker
 
@@ -583,6 +606,7 @@ def _header(
             settings.collection,
             settings.config.index.location,
             "none" if request.destroy else _index_action(settings, known),
+            settings.tenant,
         ),
         pipeline=settings.pipeline,
         sources=tuple(sorted((*listed, *gone), key=lambda source: source.name)),

@@ -8,7 +8,6 @@ when this process does, however it ends.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import subprocess
 import sys
@@ -16,13 +15,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
 from qloader.errors import QloaderError, SourceError
 from qloader.manifest.observing import Observation, Read, Wanted
+from qloader.workspace.processes import start
+from qloader.workspace.resources import count_processes
 
 READERS_FROM = 2_000
 """Documents from which readers are worth their start (a quarter of a second each, half a millisecond a document)."""
@@ -45,12 +45,17 @@ class ReaderSettings:
     overlap_chars: int
 
 
-def count_readers(max_workers: int, documents: int) -> int:
-    """How many readers so many documents deserve; 0: read them here."""
+def count_readers(max_workers: int, documents: int, *, max_percentage: float = 100.0) -> int:
+    """How many readers so many documents deserve; 0: read them here.
+
+    Args:
+        max_workers: Readers, at most.
+        documents: How many are to be read.
+        max_percentage: How much of the cores may be used.
+    """
     if documents < READERS_FROM or not sys.executable:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    readers = min(max_workers, cores)
+    readers = count_processes(max_workers, max_percentage)
     return readers if readers > 1 else 0
 
 
@@ -80,7 +85,7 @@ class _Pool:
         threads = []
         try:
             for _ in range(self._count):
-                process = _start()
+                process = start("qloader.workspace.reader")
                 self._processes.append(process)
                 threads.append(threading.Thread(target=self._serve, args=(process,), daemon=True))
             for thread in threads:
@@ -141,21 +146,6 @@ class _Pool:
                 "command again; ingestion.parallel.max_workers: 1 reads without other processes.",
             )
         )
-
-
-def _start() -> subprocess.Popen[bytes]:
-    import qloader
-
-    package = str(Path(qloader.__file__).parent.parent)
-    path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
-    return subprocess.Popen(
-        # -P: a module of that name among the documents, where the command is run, is never taken for ours.
-        [sys.executable, "-P", "-m", "qloader.workspace.reader"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,  # Ctrl-C is for this process, which ends its readers itself
-    )
 
 
 def _close(pipe: IO[bytes] | None) -> None:

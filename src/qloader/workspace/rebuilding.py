@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from qloader.applying.preconditions import check_kind
 from qloader.counting import counted
 from qloader.errors import ForeignIndexError, StateError
 from qloader.refreshing.rebuild import read_documents
@@ -34,7 +35,7 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
     """Writes the state anew from what the points in the index say of themselves. The index is only read.
 
     Raises:
-        ForeignIndexError: There is no collection, or qloader did not make it.
+        ForeignIndexError: There is no collection, or qloader did not make it; of a shared one: the tenant has no point.
         StateError: The state at hand belongs to another lineage and holds documents.
         LockedError: Another writer holds the state.
         IndexUnavailableError: The index cannot be read.
@@ -44,6 +45,14 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
         state = stack.enter_context(_locked(settings)) if settings.has_state() else None
         index = stack.enter_context(contextlib.closing(settings.open_index(is_patient=True)))
         info = index.describe()
+        if info is not None:
+            check_kind(info, settings.collection, settings.tenant)
+        if info is not None and info.is_shared and info.lineage is None:
+            raise ForeignIndexError(
+                f"no point of the tenant {settings.tenant} is in the collection {settings.collection} at "
+                f"{settings.config.index.location}, so that no state can be rebuilt from it",
+                remedy="Check index.tenant, index.url and index.collection.",
+            )
         if info is None or info.lineage is None:
             what = "there is no collection" if info is None else "qloader did not make the collection"
             where = f"{settings.collection} at {settings.config.index.location}"
@@ -58,7 +67,8 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
         if header is not None and documents and header.lineage != info.lineage:
             raise StateError(
                 f"the state {settings.state} is {header.lineage} and holds {counted(documents, 'document')}; "
-                f"the collection {settings.collection} belongs to {info.lineage}",
+                + (f"the tenant {settings.tenant} of " if settings.tenant else "")
+                + f"the collection {settings.collection} belongs to {info.lineage}",
                 remedy="Move the state file away first if it is really not needed, then rebuild.",
             )
         backup = None if header is None else str(state.backup(permissions=settings.config.state.permissions))
@@ -75,10 +85,12 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
                     "embedding": dict(pipeline.embedding),
                 }
             },
+            tenant=settings.tenant,
         )
+        points = index.count(lineage=info.lineage) if info.is_shared else info.points
         with (
-            (progress or NoProgress()).phase("rebuild", info.points) as phase,
-            read_documents(index, info.lineage, advance=phase.advance) as found,
+            (progress or NoProgress()).phase("rebuild", points) as phase,
+            read_documents(index, info.lineage, tenant=settings.tenant, advance=phase.advance) as found,
         ):
             count = state.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
     return Rebuilt(info.lineage, count, backup)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from qloader.applying.preconditions import check_index
+from qloader.applying.preconditions import check_index, check_pipeline
 from qloader.errors import StateError
 from qloader.index.collection_settings import find_differences
 from qloader.index.protocol import CollectionInfo, Index
 from qloader.refreshing.drift import Drift, find_drift
 from qloader.render.progress import NoProgress, Progress
+from qloader.state.records import count_held
 from qloader.state.store import StateStore
 from qloader.workspace.replacing import check_not_switching
 from qloader.workspace.settings import Settings
@@ -56,9 +57,10 @@ def look_for_drift(
     check_not_switching(header)
     sources = state.sources()
     with contextlib.closing(settings.open_index(is_patient=True)) as index:
-        documents = sum(source.documents for source in sources)
+        documents = count_held(sources)
         info = index.describe()
-        check_index(info, header, documents=documents, collection=settings.collection)
+        check_index(info, header, documents=documents, collection=settings.collection, tenant=settings.tenant)
+        check_pipeline(info, settings.here)
         if info is None:
             return Drift(0, ())
         points = sum(source.chunks for source in sources)
@@ -79,7 +81,7 @@ def _settings_drift(settings: Settings, index: Index, info: CollectionInfo) -> t
         if info.is_postponed
         else []
     )
-    return (*(one.as_drift for one in differing), *postponed)
+    return (*(one.as_drift(is_shared=bool(settings.tenant)) for one in differing), *postponed)
 
 
 def _nothing_applied() -> StateError:

@@ -15,6 +15,7 @@ the state describes again what the name stands for.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from qloader.applying.result import ApplyResult
 from qloader.counting import counted
 from qloader.documents.hashing import fingerprint
 from qloader.errors import EmbeddingError, ForeignIndexError, IndexUnavailableError, StateError
+from qloader.index.folder_lock import HeldError
 from qloader.index.protocol import Index, beside
 from qloader.planning.plan import IndexAction
 from qloader.refreshing.rebuild import read_documents
@@ -76,9 +78,15 @@ class Replacement(Run):
         with self._failing(run_id):
             self._state.secure()
             known = header_of(self._state)
-            with self._built(known, name) as store, self._opened(name) as index:
-                totals = self._load(store, index, known, name, live, progress, should_stop, listener)
+            with (
+                self._built(before, name) as store,
+                self._opened(name) as index,
+                self._open_live(store, live) as old,
+            ):
+                store.note(target=name, replacement_token=known.replacement_token)
+                totals = self._load(store, index, known, old, progress, should_stop, listener)
                 if not totals.stopped:
+                    old.take_along(index, known.lineage)
                     _check_whole(store, index, totals, name)
             changes: tuple[str, ...] = ()
             if not totals.stopped:
@@ -92,27 +100,33 @@ class Replacement(Run):
         first = beside(self._settings.collection, pipeline)
         if known.replacement.startswith(first) and known.replacement != live:
             return known.replacement
-        if known.replaced and pipeline_of(self._settings.replaced_state) == pipeline:
+        kept = _read(self._settings.replaced_state) if describes_replaced(self._settings, known) else None
+        if kept is not None and kept.pipeline == pipeline:
             return known.replaced  # it was rolled back, and comes again
         taken = {live, *self._index.relatives()}
         return beside(self._settings.collection, pipeline, taken)
 
     @contextlib.contextmanager
     def _built(self, known: StateHeader, name: str) -> Iterator[StateStore]:
-        """The state of the collection that is being made, with this process as its writer."""
+        """The state of the collection that is being made, with this process as its writer.
+
+        Args:
+            known: What the state said before this run.
+            name: The collection.
+        """
         file = self._settings.replacement_state
         with self._opened(name) as index:
             info = index.describe()
             check_index(info, known, documents=0, collection=name)
-            if info is None or not describes(file, known.lineage, name):
+            if info is None or not _describes_replacement(file, known, name):
                 remove_state(file)
             if info is not None and not file.exists():
-                if known.replaced == name and describes(self._settings.replaced_state, known.lineage, name):
+                if known.replaced == name and describes_replaced(self._settings, known):
                     self._settings.replaced_state.replace(file)
                 elif info.points:
                     rebuild_into(file, self._settings, index, known, name, info.pipeline)
         if known.replaced == name:  # what it was is not what it will be
-            self._state.note(replaced="")
+            self._state.note(replaced="", replaced_token="")
         with StateStore.write(file, create=True, permissions=self._settings.config.state.permissions) as store:
             store.lock()
             yield store
@@ -128,8 +142,7 @@ class Replacement(Run):
         store: StateStore,
         index: Index,
         known: StateHeader,
-        name: str,
-        live: str,
+        live: Live,
         progress: Progress,
         should_stop: Callable[[], bool],
         listener: Listener,
@@ -137,41 +150,64 @@ class Replacement(Run):
         """Brings the new collection to what the plan says; its state is as that of any apply."""
         is_fresh = store.header() is None
         run_id = self._begin(store, lineage=known.lineage)
-        store.note(target=name)
         made = header_of(store)
-        info = index.describe()
-        dense = self._embedders.dense_size(self.first_text)
-        if info is not None and info.dense != dense and not info.points:
-            index.drop()
-            info = None
-        if info is None or info.dense != dense:
-            self._create(index, made, dense)
+        self._make(index, made, live)
         labels = self._labels(store, made, ())
-        beside_it = Live(
-            state=self._state,
-            open_index=self._opener(live),
-            collection=live,
-            reusable=self._reusable(self._state),
-            carry_as=partial(self._carry_as, store),
-        )
         with self._loading(index, progress, listener) as told:
-            parts = self._parts(store, index, made, told, should_stop, beside_it)
+            parts = self._parts(store, index, made, told, should_stop, live)
             totals = execute(self._plan, run_id, parts, labels, resumed=not is_fresh)
             if not totals.stopped and not is_fresh:
                 sweep(self._plan, run_id, parts, totals.carried)
-        if not totals.stopped:
-            beside_it.take_along(index, known.lineage)
         if not totals.stopped:
             store.finish_run(run_id, "complete", summary={})
         index.mark(lineage=made.lineage, pipeline=made.pipeline)
         return totals
 
-    def _opener(self, live: str) -> Callable[[], AbstractContextManager[Index]]:
-        """Opens the live collection; one on a server once, since nobody is kept from it."""
-        if self._settings.embedded_path is not None:
-            return lambda: contextlib.closing(self._settings.open_index(is_patient=True, target=live))
-        index = self._settings.open_index(is_patient=True, target=live)
-        return lambda: contextlib.nullcontext(index)
+    def _make(self, index: Index, made: StateHeader, live: Live) -> None:
+        """Makes the new collection, or brings the one that was begun in line with the config."""
+        info = index.describe()
+        dense = self._dense_size(live)
+        if info is not None and info.dense != dense and not info.points:
+            index.drop()
+            info = None
+        if info is None or info.dense != dense:
+            self._create(index, made, dense)
+            return
+        if given := self._settings.config.index.settings.given:
+            index.change_settings(given)
+        if info.is_postponed and not self.is_bulk:
+            index.resume_indexing()
+
+    def _dense_size(self, live: Live) -> int | None:
+        """How long dense vectors are: as in the live collection, where its vectors are taken over; it asks nobody."""
+        if header_of(self._state).pipeline in live.reusable:
+            with contextlib.suppress(HeldError), live.open_index() as index:
+                if (info := index.describe()) is not None:
+                    return info.dense
+        return self._embedders.dense_size(self.first_text)
+
+    @contextlib.contextmanager
+    def _open_live(self, store: StateStore, live: str) -> Iterator[Live]:
+        """What may be taken over of the live collection; one on a server is opened once, nobody is kept from it."""
+        opened: Callable[[], Index] = partial(self._settings.open_index, is_patient=True, target=live)
+        with contextlib.ExitStack() as stack:
+            if self._settings.embedded_path is None:
+                index = stack.enter_context(contextlib.closing(opened()))
+
+                def open_index() -> AbstractContextManager[Index]:
+                    return contextlib.nullcontext(index)
+            else:
+
+                def open_index() -> AbstractContextManager[Index]:
+                    return contextlib.closing(opened())
+
+            yield Live(
+                state=self._state,
+                open_index=open_index,
+                collection=live,
+                reusable=self._reusable(self._state),
+                carry_as=partial(self._carry_as, store),
+            )
 
     def _carry_as(self, store: StateStore, pipeline: str) -> str:
         """The pipeline of documents that are cut as they were and embedded anew."""
@@ -215,8 +251,19 @@ def switch(
         to: The other collection.
         live: The one that the state describes.
         described_by: The state of the other one.
+
+    Raises:
+        ForeignIndexError: Somebody else let the name stand for another one meanwhile.
     """
-    state.note(switching="1", target=live, replacement=to)
+    found = index.target()
+    if found not in (None, live, to):
+        raise ForeignIndexError(
+            f"{settings.collection} stands for {found} now, and stood for {live} when this began: somebody else changed "
+            "that",
+            remedy=f"Let it stand for {live} again, then run the same command again.",
+        )
+    # The token goes into the copy too, and so tells later whether that is of this switch.
+    state.note(switching="1", target=live, replacement=to, replaced_token=uuid.uuid4().hex)
     state.secure()
     new = settings.replaced_state.with_name(f"{settings.replaced_state.name}.new")
     remove_state(new)
@@ -231,27 +278,31 @@ def switch(
         remove_state(new)
 
 
-def settle(settings: Settings, state: StateStore, index: Index) -> None:
+def settle(settings: Settings, state: StateStore, index: Index) -> bool:
     """Ends a switch that was cut short, so that the name stands for what the state describes.
 
     It is undone; where a server has no room for both, and the old collection is gone, it is carried out.
+
+    Returns:
+        Whether the state describes another collection now.
 
     Raises:
         ForeignIndexError: The old collection is gone, and nothing is known of the new one.
     """
     header = state.header()
     if header is None or not header.is_switching:
-        return
+        return False
     file = settings.replacement_state
-    if header.target not in index.relatives() and describes(file, header.lineage, header.replacement):
+    if header.target not in index.relatives() and _describes_replacement(file, header, header.replacement):
         run_id = state.begin_other("switch")
         index.switch(header.replacement)
         state.take_over(file, run_id, target=header.replacement, replaced="")
         state.finish_run(run_id, "complete", summary={})
         remove_state(file)
-        return
+        return True
     index.switch(header.target)
     state.note(switching="")
+    return False
 
 
 def check_not_switching(header: StateHeader | None) -> None:
@@ -282,8 +333,9 @@ def remove_strangers(settings: Settings, index: Index, header: StateHeader, *, g
     known = {index.target(), header.replacement, header.replaced, header.target}
     removed = []
     for name in index.relatives():
-        if name not in known and remove_collection(settings, name, header.lineage, guard=guard):
-            removed.append(name)
+        with contextlib.suppress(HeldError):  # somebody still searches it: the next apply removes it
+            if name not in known and remove_collection(settings, name, header.lineage, guard=guard):
+                removed.append(name)
     return removed
 
 
@@ -291,14 +343,33 @@ def remove_collection(settings: Settings, name: str, lineage: str, *, guard: Cal
     """Removes a collection by its own name, if it is there and the lineage's; whether it did."""
     with contextlib.closing(settings.open_index(guard=guard, is_patient=True, target=name)) as other:
         info = other.describe()
-        if info is None or info.lineage != lineage:
+        if info is None or info.is_shared or info.lineage != lineage:
             return False
         other.drop()
         return True
 
 
-def pipeline_of(file: Path) -> str | None:
-    """The pipeline of a state's file; None where there is none that can be read."""
+def describes_replaced(settings: Settings, known: StateHeader) -> bool:
+    """Whether what is known here of the collection that was replaced is of the switch that replaced it."""
+    found = _read(settings.replaced_state)
+    return found is not None and (found.lineage, found.target, found.replaced_token) == (
+        known.lineage,
+        known.replaced,
+        known.replaced_token,
+    )
+
+
+def _describes_replacement(file: Path, known: StateHeader, name: str) -> bool:
+    found = _read(file)
+    return found is not None and (found.lineage, found.target, found.replacement_token) == (
+        known.lineage,
+        name,
+        known.replacement_token,
+    )
+
+
+def _read(file: Path) -> StateHeader | None:
+    """What a state beside the state says of itself; None where there is none that can be read."""
     try:
         store = StateStore.read(file)
     except StateError:
@@ -306,21 +377,7 @@ def pipeline_of(file: Path) -> str | None:
     if store is None:
         return None
     with store:
-        header = store.header()
-        return header.pipeline if header else None
-
-
-def describes(file: Path, lineage: str, collection: str) -> bool:
-    """Whether a file is the state of a collection, as the lineage knows it."""
-    try:
-        store = StateStore.read(file)
-    except StateError:
-        return False
-    if store is None:
-        return False
-    with store:
-        header = store.header()
-        return header is not None and (header.lineage, header.target) == (lineage, collection)
+        return store.header()
 
 
 def rebuild_into(

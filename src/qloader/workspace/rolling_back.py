@@ -12,7 +12,7 @@ from qloader.index.protocol import Index
 from qloader.state.records import StateHeader
 from qloader.state.store import StateStore
 from qloader.workspace.replacing import (
-    describes,
+    describes_replaced,
     rebuild_into,
     remove_collection,
     remove_state,
@@ -79,7 +79,7 @@ def roll_back(settings: Settings) -> RolledBack:
             # In a file of its own: the one that is there is written over by the switch.
             file = settings.replacement_state
             remove_state(file)
-            if describes(settings.replaced_state, known.lineage, known.replaced):
+            if describes_replaced(settings, known):
                 settings.replaced_state.replace(file)
             else:  # another machine replaced it
                 rebuild_into(file, settings, other, known, known.replaced, info.pipeline)
@@ -119,7 +119,7 @@ def remove_kept(settings: Settings, state: StateStore, index: Index, known: Stat
         for name in (known.replaced, known.replacement)
         if name and remove_collection(settings, name, known.lineage, guard=state.confirm)
     ]
-    state.note(replaced="", replacement="")
+    state.note(replaced="", replaced_token="", replacement="", replacement_token="")
     for file in (settings.replaced_state, settings.replacement_state):
         remove_state(file)
     return removed + remove_strangers(settings, index, header_of(state), guard=state.confirm)

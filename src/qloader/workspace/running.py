@@ -7,21 +7,25 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qloader.applying.events import BatchDone, Event, Listener
+from qloader.applying.events import Adapted, BatchDone, Event, Listener
 from qloader.applying.executor import Parts, Totals, announce, execute, first_text
 from qloader.applying.live import Live
+from qloader.applying.lookahead import Bounds
 from qloader.applying.result import ApplyResult, DenseWork
 from qloader.applying.work import PointLabels
 from qloader.counting import counted
 from qloader.errors import EmbeddingError, InterruptedRunError, QloaderError, SourceError, StateError
 from qloader.index.protocol import Index
 from qloader.planning.plan import Plan, PlanHeader
-from qloader.render.progress import Progress
+from qloader.render.progress import Progress, TakesNotes
 from qloader.state.lock import now_ms
 from qloader.state.reader import StateReader
 from qloader.state.records import RunStatus, SourceRecord, StateHeader
 from qloader.state.store import StateStore
 from qloader.workspace.identities import find_identity
+from qloader.workspace.keeping import Counting, Keeping
+from qloader.workspace.preparing import Pool
+from qloader.workspace.resources import MemoryPace
 from qloader.workspace.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,6 +79,8 @@ class Run:
         records = {source.name: source for source in state.sources()}
         self._identities = {n: find_identity(source, records.get(n)) for n, source in self._sources.items()}
         self._retyped = retyped(plan.header, records)
+        self._pool = Pool(settings, plan.header.summary)
+        self._keeping = Keeping(settings, state)
 
     def carry_out(
         self, progress: Progress, should_stop: Callable[[], bool], listener: Listener, making: Making | None
@@ -124,28 +130,38 @@ class Run:
 
     @contextlib.contextmanager
     def _failing(self, run_id: int) -> Iterator[None]:
-        """What fails in here fails the run, and the state says so."""
+        """What fails in here fails the run, and the state says so. Processes that help begin and end with it."""
+        self._keeping.begin(run_id)
         try:
+            self._pool.start()
             yield
         except QloaderError as error:
             with contextlib.suppress(QloaderError):
                 self._state.finish_run(run_id, "failed", summary={}, error=str(error))
                 if isinstance(error, SourceError | EmbeddingError):
                     self._say_what_is_done(error)
+            self._keeping.keep()
             raise
+        finally:
+            self._pool.close()
 
     @contextlib.contextmanager
     def _loading(self, index: Index, progress: Progress, listener: Listener) -> Iterator[Listener]:
         """Yields who is to be told of each batch of a load."""
+        count = Counting(self._settings.recorder, self._embedders)
         with (
             self._postponed_indexing(index),
             progress.phase("apply", self._plan.header.summary.changes) as phase,
         ):
 
             def told(event: Event) -> None:
+                count(event)
                 listener(event)
                 if isinstance(event, BatchDone):
                     phase.advance(event.documents)
+                    self._keeping.keep_if_due()
+                elif isinstance(event, Adapted) and isinstance(phase, TakesNotes):
+                    phase.note(_in_words(event, self._bounds.size))
 
             yield told
 
@@ -161,7 +177,9 @@ class Run:
     def is_bulk(self) -> bool:
         """Whether so much is embedded that the graph of dense vectors is better built once, at the end."""
         bulk = self._settings.config.index.settings.bulk_chunks
-        return bulk is not None and self._plan.header.summary.chunks_embed >= bulk
+        if bulk is None or self._settings.tenant:  # others search a shared collection meanwhile, and load it too
+            return False
+        return self._plan.header.summary.chunks_embed >= bulk
 
     @contextlib.contextmanager
     def _postponed_indexing(self, index: Index) -> Iterator[None]:
@@ -195,6 +213,7 @@ class Run:
             pipeline=pipeline.fingerprint,
             pipeline_settings={"chunking": dict(pipeline.chunking), "embedding": dict(pipeline.embedding)},
             sources={source.name: (source.type, self._identities.get(source.name, "")) for source in header.sources},
+            tenant=header.index.tenant,
             lineage=lineage,
             replacement=replacement,
         )
@@ -212,7 +231,12 @@ class Run:
         reusable = self._reusable(state)
         return {
             source.name: PointLabels(
-                source.type, known.lineage, known.pipeline, reusable, is_retyped=source.name in retyped
+                source.type,
+                known.lineage,
+                known.pipeline,
+                reusable,
+                is_retyped=source.name in retyped,
+                tenant=known.tenant,
             )
             for source in self._plan.header.sources
         }
@@ -226,6 +250,7 @@ class Run:
         should_stop: Callable[[], bool],
         live: Live | None = None,
     ) -> Parts:
+        resources = self._settings.config.resources
         return Parts(
             sources=self._sources,
             revisions=self._revisions,
@@ -235,11 +260,22 @@ class Run:
             is_mixed=known.mixed,
             chunker=self._settings.chunker(),
             embedder=self._embedders,
-            batch_size=self._settings.config.ingestion.batch.size,
+            bounds=self._bounds,
+            timeout=self._settings.config.ingestion.parallel.timeout,
+            pace=MemoryPace(resources.memory.max_percentage, resources.check_interval),
+            reader=self._pool.reader,
             should_stop=should_stop,
             listener=listener,
             live=live,
+            recorder=self._settings.recorder,
         )
+
+    @property
+    def _bounds(self) -> Bounds:
+        """How large a batch may be, and how much may be ready before its turn."""
+        ingestion = self._settings.config.ingestion
+        is_parallel = ingestion.parallel.max_workers > 1
+        return Bounds(ingestion.batch.size, ingestion.parallel.queue_size if is_parallel else 0)
 
     def _finish(self, run_id: int, totals: Totals) -> None:
         """Records how the run ended, and forgets what is too old."""
@@ -260,6 +296,7 @@ class Run:
             types={source.name: source.type for source in applied},
             identities={s.name: self._identities[s.name] for s in applied if s.name in self._identities},
         )
+        self._keeping.keep()
         prune(self._settings, self._state)
 
 
@@ -268,6 +305,13 @@ def header_of(state: StateReader) -> StateHeader:
     header = state.header()
     assert header is not None
     return header
+
+
+def _in_words(event: Adapted, size: int) -> str:
+    """What a progress bar says while memory is scarce; nothing once all is as usual again."""
+    if event.is_paused:
+        return "memory is used up: nothing is prepared ahead"
+    return "" if event.batch_size >= size else f"memory is short: batches of {counted(event.batch_size, 'document')}"
 
 
 def _dense_work(embedders: Embedders) -> DenseWork | None:

@@ -14,6 +14,7 @@ from qloader.errors import ConfigError, EmbeddingError, RerankError, StateError
 from qloader.index.fusing import fuse_weighted
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, FoundBy, Fusion, Hit, Index, Vectors, Where
 from qloader.planning.selecting import match_documents
+from qloader.state.records import count_held
 from qloader.workspace.fusing import Fusing
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
@@ -33,6 +34,10 @@ VECTORS: Mapping[Mode, tuple[str, ...]] = {
 
 MOST_DOCUMENTS = 10_000
 """Documents that `paths` may match: an engine is told each by its id."""
+
+REPLACEMENT_WAIT = 30.0
+"""Seconds that a search waits while a collection is made beside an embedded one: whoever makes it opens the live one
+for moments, so that the wait is sure to end."""
 
 LEAST_DEPTH, DEPTH = 50, 4
 """By each vector so many points take part in a hybrid search: `DEPTH` times as many as are asked for, if not fewer."""
@@ -106,21 +111,20 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
         with state:
             header = state.header()
             if header is not None:
-                documents = sum(source.documents for source in state.sources())
+                documents = count_held(state.sources())
                 where = _where(state, request)
                 pipelines = {name: parts.get("embedding") for name, parts in state.pipelines().items()}
-                has_writer = state.writer() is not None
+                is_replaced = state.writer() is not None and bool(header.replacement)
     if header is None:
         raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
     check_embedded_marker(settings, header, documents)
-    # Another search is over in a moment. A writer has an embedded index to itself until it ends, but for one that makes
-    # a collection beside it.
-    lock_wait = 0.0 if has_writer and not header.replacement else None
+    # A writer has an embedded index to itself until it ends, but for one that makes a collection beside it.
+    lock_wait = REPLACEMENT_WAIT if is_replaced else None
     with contextlib.ExitStack() as stack:
         reranker = settings.open_reranker() if request.rerank else None
         if reranker is not None:
             stack.callback(reranker.close)
-        index = stack.enter_context(contextlib.closing(settings.open_index(lock_wait=lock_wait)))
+        index = stack.enter_context(settings.share_index(lock_wait=lock_wait))
         # What the collection was filled with: the config may be ahead of it, or the state in the moment of a switch.
         pipelines[settings.pipeline.fingerprint] = settings.pipeline.embedding
         applied = pipelines.get(index.filled_by() or header.pipeline) or settings.pipeline.embedding
@@ -185,7 +189,11 @@ class Searcher:
         hits = self._ask(vectors, self._where, max(limit, self._reranker.top if self._reranker else 0))
         if not hits:  # nothing there, or nothing of ours: only now is it worth another question to a server
             check_index(
-                self._index.describe(), self._header, documents=self._documents, collection=self._settings.collection
+                self._index.describe(),
+                self._header,
+                documents=self._documents,
+                collection=self._settings.collection,
+                tenant=self._settings.tenant,
             )
         return self._reranked(query, hits)[:limit]
 

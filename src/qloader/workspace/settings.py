@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from qloader.chunking.settings import chunking_settings
@@ -15,10 +17,12 @@ from qloader.embedding.settings import bm25_settings, dense_settings, section_as
 from qloader.planning.estimates import Prices
 from qloader.planning.guards import Limits
 from qloader.planning.plan import Pipeline
+from qloader.telemetry.recorder import NOBODY, Recorder
 
 if TYPE_CHECKING:
     from qloader.applying.preconditions import Here
     from qloader.chunking.chunker import Chunker
+    from qloader.config.monitoring import MonitoringConfig
     from qloader.embedding.cache import EmbeddingCache
     from qloader.embedding.reranking import Reranker
     from qloader.embedding.together import Embedders
@@ -60,6 +64,7 @@ class Settings:
         cache: Where the cache is.
         pipeline: Chunking and embedding settings with their fingerprint.
         tell: Says a sentence to whoever runs this, which no result holds.
+        recorder: Told what a run costs.
     """
 
     config: Config
@@ -67,6 +72,7 @@ class Settings:
     cache: Path
     pipeline: Pipeline
     tell: Callable[[str], None] = _tell_nobody
+    recorder: Recorder = NOBODY
     _copies: list[WorkingCopy] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
@@ -89,16 +95,37 @@ class Settings:
             tell=tell,
         )
 
+    def measured_by(self, recorder: Recorder, tell: Callable[[str], None]) -> Settings:
+        """The same, with somebody who is told what a run costs and what is said."""
+        made = replace(self, recorder=recorder, tell=tell)
+        object.__setattr__(made, "_copies", self._copies)  # a remote state's lock is known to its one copy
+        return made
+
     @property
     def collection(self) -> str:
         """The collection's name."""
         return self.config.index.collection or self.config.name
 
     @property
+    def tenant(self) -> str:
+        """Whose points are this config's in a collection that is shared; empty where it has one of its own."""
+        index = self.config.index
+        return (index.tenant or self.config.name) if index.shared else ""
+
+    @property
     def embedded_path(self) -> Path | None:
         """The embedded index's folder; None for a server."""
         index = self.config.index
         return self.config.base / index.path if index.is_embedded else None
+
+    @property
+    def monitoring(self) -> MonitoringConfig:
+        """How runs are measured; its models are made where this is asked for."""
+        if self.config.monitoring is not None:
+            return self.config.monitoring
+        from qloader.config.monitoring import MonitoringConfig
+
+        return MonitoringConfig()
 
     @property
     def limits(self) -> Limits:
@@ -144,7 +171,8 @@ class Settings:
         """What a plan and a state must agree with."""
         from qloader.applying.preconditions import Here
 
-        return Here(self.config.name, self.collection, self.config.index.location, self.pipeline.fingerprint)
+        location, pipeline = self.config.index.location, self.pipeline.fingerprint
+        return Here(self.config.name, self.collection, location, pipeline, self.tenant)
 
     def working_copy(self) -> WorkingCopy | None:
         """This machine's copy of a remote state; None where the state is a file of this machine."""
@@ -278,7 +306,12 @@ class Settings:
         from qloader.retrying import RetryPolicy
 
         batch = self.config.ingestion.batch
-        return RetryPolicy(batch.retry_attempts, batch.retry_delay)
+        return RetryPolicy(batch.retry_attempts, batch.retry_delay, sleep=self._sleep_before_retry)
+
+    def _sleep_before_retry(self, seconds: float) -> None:
+        self.recorder.count("retries")
+        with self.recorder.span("retry"):
+            sleep(seconds)
 
     def open_index(
         self,
@@ -315,7 +348,26 @@ class Settings:
             lock_wait=lock_wait,
             guard=guard or allow,
             is_itself=target is not None,
+            tenant=self.tenant,
         )
+
+    def share_index(self, *, lock_wait: float | None = None) -> AbstractContextManager[Index]:
+        """Opens the index for a search, or takes part in one that another thread of this process has open.
+
+        Args:
+            lock_wait: As for `open_index`.
+        """
+        from qloader.index.open import find_target
+        from qloader.index.sharing import shared
+
+        path, index = self.embedded_path, self.config.index
+        key: tuple[object, ...]
+        if path is not None:
+            key = (path.absolute(), find_target(path, self.collection))
+        else:
+            api_key = index.api_key.get_secret_value() if index.api_key else None
+            key = (index.model_dump_json(), api_key, self.collection, self.config.name)
+        return shared(key, lambda: self.open_index(lock_wait=lock_wait))
 
     def chunking(self) -> Chunking:
         """How a snapshot counts chunks."""
@@ -334,7 +386,8 @@ class Settings:
         def choose(documents: int) -> Read | None:
             from qloader.workspace.readers import ReaderSettings, count_readers, read_side_by_side
 
-            count = count_readers(self.config.ingestion.parallel.max_workers, documents)
+            share = self.config.resources.cpu.max_percentage
+            count = count_readers(self.config.ingestion.parallel.max_workers, documents, max_percentage=share)
             # A source of another package may not say.
             if not count or not getattr(self.config.sources[name], "is_local", False):
                 return None
@@ -439,7 +492,9 @@ class Settings:
 
         cache = self.open_embedding_cache()
         try:
-            made = open_embedder(section, base=self.config.base, cache_dir=self.models, cache=cache)
+            made = open_embedder(
+                section, base=self.config.base, cache_dir=self.models, cache=cache, recorder=self.recorder
+            )
         except BaseException:
             cache.close()
             raise

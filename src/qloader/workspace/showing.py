@@ -14,14 +14,15 @@ from typing import Any
 
 from qloader.applying.faults import find_faults
 from qloader.applying.preconditions import check_index, check_state, find_resumable
+from qloader.applying.reading import cut
 from qloader.applying.work import Applied, PointLabels, Work, plan_write
 from qloader.documents.document import SKIP_REASONS, Document, Skipped
-from qloader.documents.hashing import content_hash, metadata_hash, point_ids
+from qloader.documents.hashing import content_hash, metadata_hash
 from qloader.errors import SourceError, StalePlanError
 from qloader.index.protocol import Index
 from qloader.planning.plan import Change, Plan
 from qloader.sources.protocol import Source
-from qloader.state.records import DocumentRecord
+from qloader.state.records import DocumentRecord, count_held
 from qloader.state.store import StateStore
 from qloader.workspace.applying import check_fits_config
 from qloader.workspace.planning import read_known
@@ -157,7 +158,7 @@ class ChangedTexts:
         return Applied(before, points, old_points)
 
     def _stored(self, records: Sequence[DocumentRecord]) -> dict[str, Mapping[str, Any]]:
-        ids = [point for record in records for point in point_ids(record.source, record.id, record.chunks)]
+        ids = [point for record in records for point in record.point_ids()]
         if not ids or self._index is None:
             return {}
         return {point.id: point.payload for point in self._index.retrieve(ids, with_payload=True)}
@@ -174,17 +175,18 @@ class ChangedTexts:
         return self._sources[name].fetch(wanted, revision=self._summaries[name].revision)
 
     def _after(self, change: Change, document: Document, known: Applied) -> Side:
-        chunks = self._settings.chunker().split(document.text, document.syntax)
+        read = cut(document, self._settings.chunker())
         header = self._known.header
         labels = PointLabels(
             source_type=self._summaries[change.source].type,
             lineage=header.lineage if header else "",
             pipeline=self._settings.pipeline.fingerprint,
             reusable=self._known.reusable,
+            tenant=self._settings.tenant,
         )
-        work = plan_write(change, document, chunks, known, labels)
+        work = plan_write(change, read, known, labels)
         return Side(
-            chunks=tuple(chunk.text for chunk in chunks),
+            chunks=tuple(chunk.text for chunk in read.chunks),
             labels={"title": document.title, "uri": document.uri, "metadata": dict(document.metadata)},
             embedded=_find_embedded(work),
         )
@@ -193,7 +195,7 @@ class ChangedTexts:
     def _side(record: DocumentRecord | None, stored: Mapping[str, Mapping[str, Any]]) -> Side:
         if record is None:
             return Side()
-        payloads = [stored.get(point) for point in point_ids(record.source, record.id, record.chunks)]
+        payloads = [stored.get(point) for point in record.point_ids()]
         texts = tuple(None if payload is None else str(payload.get("text", "")) for payload in payloads)
         first = next((payload for payload in payloads if payload is not None), None)
         labels = None if first is None else {key: first.get(key) for key in ("title", "uri", "metadata")}
@@ -229,12 +231,12 @@ def open_texts(settings: Settings, plan: Plan) -> Iterator[ChangedTexts]:
             )
         index = None
         if state is not None and known is not None:
-            documents = sum(source.documents for source in state.sources())
+            documents = count_held(state.sources())
             # A search is over in a moment; who applies has an embedded index to itself until the end.
             lock_wait = 0.0 if state.writer() else None
             index = stack.enter_context(contextlib.closing(settings.open_index(lock_wait=lock_wait)))
             info = index.describe()
-            check_index(info, known, documents=documents, collection=settings.collection)
+            check_index(info, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
             index = None if info is None else index
         yield ChangedTexts(settings, plan, state, index, is_resumed=resumable is not None)
 

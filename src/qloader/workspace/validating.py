@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from qloader.applying.preconditions import check_index, check_state
+from qloader.applying.preconditions import check_index, check_pipeline, check_state
 from qloader.counting import counted
 from qloader.errors import QloaderError
 from qloader.sources.protocol import Checks
+from qloader.state.records import count_held
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
 
@@ -146,14 +147,15 @@ def _look_at_index(settings: Settings) -> str:
     header, documents = None, 0
     if state is not None:
         with state:
-            header, documents = state.header(), sum(source.documents for source in state.sources())
+            header, documents = state.header(), count_held(state.sources())
     check_state(header, settings.here)
     if settings.embedded_path is not None:
         check_embedded_marker(settings, header, documents)
         return f"embedded, collection {settings.collection}" + ("" if header else ", not created yet")
     with contextlib.closing(settings.open_index()) as index:
         info = index.describe()
-    check_index(info, header, documents=documents, collection=settings.collection)
+    check_index(info, header, documents=documents, collection=settings.collection, tenant=settings.tenant)
+    check_pipeline(info, settings.here)
     return f"server, collection {settings.collection}: " + (
         counted(info.points, "point") if info else "not created yet"
     )

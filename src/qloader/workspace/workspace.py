@@ -18,6 +18,7 @@ from qloader.planning.planfile import FilePlan, read_plan
 from qloader.render.progress import Watcher, as_progress
 from qloader.state.records import DocumentRecord, Lease, RunDetails, RunFailure, RunRecord, SourceRecord, StateHeader
 from qloader.state.store import StateStore
+from qloader.workspace.measuring import Measuring, measuring
 from qloader.workspace.planning import PlanRequest, PlanResult, make_plan
 from qloader.workspace.settings import Settings
 
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
     from qloader.embedding.cache import EmbeddingCache
     from qloader.index.protocol import Fusion, Hit
     from qloader.refreshing.drift import Drift
+    from qloader.telemetry.log import Log
+    from qloader.telemetry.measured import Measured
     from qloader.workspace.evaluating import Evaluation, Question
     from qloader.workspace.foreign import ImportRequest
     from qloader.workspace.importing import Adoption
+    from qloader.workspace.optimizing import Optimized
     from qloader.workspace.rebuilding import Rebuilt
     from qloader.workspace.rolling_back import Pruned, RolledBack
     from qloader.workspace.searching import Mode
@@ -96,6 +100,7 @@ class Workspace:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lease: Lease | None = None
+        self._measuring: Measuring | None = None
 
     @classmethod
     def open(
@@ -138,17 +143,55 @@ class Workspace:
         Raises:
             QloaderError: See `workspace.planning.make_plan`.
         """
-        request = request or PlanRequest()
         if path is not None:
-            return make_plan(self.settings, request, Path(path), progress=as_progress(progress))
+            return self._plan(Path(path), request, progress)
         folder = tempfile.mkdtemp(prefix="qloader-plan-")
         try:
-            result = make_plan(self.settings, request, Path(folder) / "plan.json", progress=as_progress(progress))
+            result = self._plan(Path(folder) / "plan.json", request, progress)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         weakref.finalize(result.plan, shutil.rmtree, folder, ignore_errors=True)
         return result
+
+    def _plan(self, path: Path, request: PlanRequest | None, progress: Watcher | None) -> PlanResult:
+        with self.measured() as run, run.working():
+            result = make_plan(run.settings, request or PlanRequest(), path, progress=as_progress(progress))
+            run.planned(result)
+            return result
+
+    @contextlib.contextmanager
+    def measured(
+        self, *, is_apply: bool = False, profile: Path | None = None, log: Log | None = None
+    ) -> Iterator[Measuring]:
+        """Measures what is planned and applied in the `with` block as one run; each by itself is one otherwise.
+
+        Args:
+            is_apply: Whether something will be applied: figures are kept of applies alone.
+            profile: A file for a trace of the run.
+            log: Where records go, if not where the config says.
+
+        Raises:
+            ConfigError: The trace or the log cannot be written, or a package for `monitoring.otlp` is missing.
+        """
+        if self._measuring is not None:
+            yield self._measuring
+            return
+        with measuring(self.settings, is_apply=is_apply, profile=profile, log=log) as run:
+            self._measuring = run
+            try:
+                yield run
+            finally:
+                self._measuring = None
+
+    def advice(self) -> tuple[str, ...]:
+        """Where the time of a run went, and what would change that, within `measured`; nothing of a short one."""
+        run = self._measuring
+        if run is None or run.measures is None:
+            return ()
+        from qloader.workspace.advising import advise
+
+        return advise(run.measures.measured(), self.settings.config)
 
     @contextlib.contextmanager
     def temporary_plan(
@@ -226,15 +269,17 @@ class Workspace:
             plan = plan.plan
         elif isinstance(plan, str | Path):
             plan = self.read_plan(plan)
-        return apply_plan(
-            self.settings,
-            plan,
-            progress=as_progress(progress),
-            should_stop=should_stop,
-            lease=self._lease,
-            listener=listener or tell_nobody,
-            at_present=at_present,
-        )
+        with self.measured(is_apply=True) as run, run.working():
+            run.outcome = apply_plan(
+                run.settings,
+                plan,
+                progress=as_progress(progress),
+                should_stop=should_stop,
+                lease=self._lease,
+                listener=run.listener(listener or tell_nobody),
+                at_present=at_present,
+            )
+            return run.outcome
 
     @contextlib.contextmanager
     def import_collection(
@@ -446,6 +491,14 @@ class Workspace:
         with state:
             return RunDetails(run, tuple(state.failures(run_id)))
 
+    def measurements(self, runs: Iterable[RunRecord]) -> dict[int, Measured]:
+        """What was measured of runs, by their numbers; see `monitoring.metrics`."""
+        state = self.settings.read_state(is_fresh=True)
+        if state is None:
+            return {}
+        with state:
+            return state.measured([run.id for run in runs])
+
     def failures_of(self, address: str) -> list[RunFailure]:
         """Every time that a run left one document as it was, the latest first."""
         state = self.settings.read_state()
@@ -500,6 +553,19 @@ class Workspace:
         from qloader.workspace.rolling_back import prune_collections
 
         return prune_collections(self.settings)
+
+    def optimize(self, *, progress: Watcher | None = None) -> Optimized:
+        """Tidies an embedded index up, so that searches get faster; until it is done none is answered.
+
+        Args:
+            progress: Told what goes on: a `Progress`, or a function `(phase, done, total)`.
+
+        Raises:
+            QloaderError: See `workspace.optimizing.optimize`.
+        """
+        from qloader.workspace.optimizing import optimize
+
+        return optimize(self.settings, progress=as_progress(progress))
 
     def refresh(self, *, deep: bool = False, progress: Watcher | None = None) -> Drift:
         """Compares the index with the state, point by point; the next plan repairs what drifted.

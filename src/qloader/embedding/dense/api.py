@@ -19,9 +19,10 @@ from qloader.sources.http.addresses import is_loopback_name, shown
 from qloader.sources.http.client import PASSING
 from qloader.sources.http.errors import RequestError
 from qloader.sources.http.exchange import Answer, Exchange, Request
-from qloader.sources.http.network import limits, sleep
+from qloader.sources.http.network import limits
 from qloader.sources.http.settings import HttpSettings
 from qloader.sources.http.telling import PassingError
+from qloader.stopping import sleep
 
 _TOO_MUCH = ("token", "too long", "too large", "too many", "length", "context", "exceed", "maximum", "batch size")
 """What a refusal says where the texts are too many or too long, whatever the API."""

@@ -12,7 +12,7 @@ from qloader.documents.hashing import canonical_json, chunk_hash
 from qloader.embedding.cache import EmbeddingCache
 from qloader.embedding.dense.batching import batches
 from qloader.embedding.dense.checks import checked
-from qloader.embedding.dense.errors import TextError
+from qloader.embedding.dense.errors import EmbeddingError, TextError
 from qloader.embedding.dense.limits import Limits, Pause
 from qloader.embedding.dense.protocol import DenseProvider, Kind, Matrix
 from qloader.embedding.dense.requests import Requests
@@ -23,6 +23,7 @@ from qloader.embedding.known import cache_key, document_scope, scope_of
 from qloader.embedding.settings import dense_settings
 from qloader.index.protocol import DENSE_VECTOR, Vectors
 from qloader.retrying import RetryPolicy
+from qloader.telemetry.recorder import NOBODY, Recorder
 
 
 class DenseEmbedder:
@@ -41,6 +42,7 @@ class DenseEmbedder:
         *,
         cache: EmbeddingCache | None = None,
         policy: RetryPolicy | None = None,
+        recorder: Recorder = NOBODY,
     ) -> None:
         """Connects to nothing and loads nothing yet.
 
@@ -49,6 +51,7 @@ class DenseEmbedder:
             section: What the config says of it.
             cache: Where vectors are kept; None keeps none. It stays the caller's to close.
             policy: When requests are sent again, if not as the section says.
+            recorder: Told of what is waited for.
         """
         self.tally = Tally()
         self._provider = provider
@@ -62,6 +65,7 @@ class DenseEmbedder:
             limits=Limits(section.limits.requests_per_minute, section.limits.tokens_per_minute),
             policy=policy or RetryPolicy(section.retry_attempts, section.retry_delay),
             tally=self.tally,
+            recorder=recorder,
         )
         shape = self._settings | {"query_prefix": section.query_prefix}
         self._scopes: Mapping[Kind, bytes] = {
@@ -72,6 +76,11 @@ class DenseEmbedder:
     def fingerprint_settings(self) -> Mapping[str, Any]:
         """Every setting that shapes the vectors; equal to `embedding.settings.dense_settings`."""
         return self._settings
+
+    @property
+    def label(self) -> str:
+        """The provider and its model, as people know them."""
+        return self._section.label
 
     @property
     def dim(self) -> int:
@@ -153,8 +162,12 @@ class DenseEmbedder:
         try:
             for done, vectors in self._new(missing, kind):
                 known.update(zip(done, self._keep(done, vectors, kind), strict=True))
-        except TextError as error:
-            error.positions = tuple(position for position, text in enumerate(wanted) if text == error.text)
+        except EmbeddingError as error:
+            if error.came_back:
+                done, rows = zip(*error.came_back, strict=True)
+                self._keep(done, np.stack(rows), kind)
+            if isinstance(error, TextError):
+                error.positions = tuple(position for position, text in enumerate(wanted) if text == error.text)
             raise
         return checked([known[text] for text in wanted], wanted, None)
 

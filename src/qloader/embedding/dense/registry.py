@@ -12,13 +12,19 @@ from qloader.embedding.dense.checks import WHAT
 from qloader.embedding.dense.embedder import DenseEmbedder
 from qloader.embedding.dense.protocol import DenseProvider
 from qloader.errors import ConfigError
+from qloader.telemetry.recorder import NOBODY, Recorder
 
 if TYPE_CHECKING:
     from qloader.embedding.cache import EmbeddingCache
 
 
 def open_embedder(
-    section: DenseSection, *, base: Path, cache_dir: Path, cache: EmbeddingCache | None = None
+    section: DenseSection,
+    *,
+    base: Path,
+    cache_dir: Path,
+    cache: EmbeddingCache | None = None,
+    recorder: Recorder = NOBODY,
 ) -> DenseEmbedder:
     """The embedder that a config names. Nothing is loaded or connected yet.
 
@@ -27,12 +33,14 @@ def open_embedder(
         base: The folder of the config file, which relative paths start from.
         cache_dir: Where a provider may keep what it downloads; can be deleted at any time.
         cache: Where vectors are kept; None keeps none.
+        recorder: Told of what is waited for.
 
     Raises:
         ConfigError: Nothing here is such a provider.
         EmbeddingError: A key would be sent without encryption.
     """
-    return DenseEmbedder(open_provider(Opening("dense", section, base, cache_dir)), section, cache=cache)
+    provider = open_provider(Opening("dense", section, base, cache_dir))
+    return DenseEmbedder(provider, section, cache=cache, recorder=recorder)
 
 
 def open_provider(opening: Opening) -> DenseProvider:

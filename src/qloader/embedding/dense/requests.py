@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -24,19 +25,28 @@ from qloader.embedding.dense.texts import (
     prepared,
 )
 from qloader.retrying import RetryPolicy
+from qloader.telemetry.recorder import NOBODY, Recorder
 
 
 class Requests:
     """Sends batches to one provider. May be used by several threads at once."""
 
     def __init__(
-        self, provider: DenseProvider, section: DenseSection, *, limits: Limits, policy: RetryPolicy, tally: Tally
+        self,
+        provider: DenseProvider,
+        section: DenseSection,
+        *,
+        limits: Limits,
+        policy: RetryPolicy,
+        tally: Tally,
+        recorder: Recorder = NOBODY,
     ) -> None:
         self._provider = provider
         self._section = section
         self._limits = limits
         self._policy = policy
         self._tally = tally
+        self._recorder = recorder
         self._lock = threading.Lock()
         self._dim = section.dimensions
         self._most_texts = section.batch_texts
@@ -71,11 +81,12 @@ class Requests:
         limit, count = self._limit()
         rows: dict[int, Matrix] = {}
         short = [number for number in range(len(texts)) if number not in long]
-        if short:
-            rows.update(zip(short, self._send([texts[number] for number in short], kind, pause), strict=True))
-        for number in long:
-            pieces = parts(texts[number], limit or 0, lambda text: count([text])[0])
-            rows[number] = self._shortened(texts[number], pieces, kind, pause)
+        with _keeping(texts, rows):
+            if short:
+                rows.update(zip(short, self._send([texts[number] for number in short], kind, pause), strict=True))
+            for number in long:
+                pieces = parts(texts[number], limit or 0, lambda text: count([text])[0])
+                rows[number] = self._shortened(texts[number], pieces, kind, pause)
         return np.stack([rows[number] for number in range(len(texts))])
 
     def too_long(self, texts: Sequence[str]) -> set[int]:
@@ -121,8 +132,12 @@ class Requests:
         return self._usable(texts, found, kind, pause)
 
     def _some_at_a_time(self, texts: Sequence[str], size: int, kind: Kind, pause: Pause, *, are_parts: bool) -> Matrix:
-        cut = [texts[start : start + size] for start in range(0, len(texts), size)]
-        return np.concatenate([self._send(some, kind, pause, are_parts=are_parts) for some in cut])
+        rows: dict[int, Matrix] = {}
+        with contextlib.nullcontext() if are_parts else _keeping(texts, rows):
+            for start in range(0, len(texts), size):
+                found = self._send(texts[start : start + size], kind, pause, are_parts=are_parts)
+                rows.update(enumerate(found, start))
+        return np.stack([rows[number] for number in range(len(texts))])
 
     def _shortened(
         self, text: str, pieces: Sequence[str], kind: Kind, pause: Pause, *, is_part: bool = False
@@ -176,9 +191,14 @@ class Requests:
     def _ask(self, texts: Sequence[str], kind: Kind, pause: Pause) -> Matrix:
         """Sends one request until it gets an answer that will not pass by itself."""
         tokens = sum(likely_tokens(text) for text in texts)
+
+        def await_turn(seconds: float) -> None:
+            with self._recorder.span("limit"):
+                pause(seconds)
+
         failures, answers, is_again = 0, self._answers, False
         while True:
-            self._limits.turn(tokens, pause)
+            self._limits.turn(tokens, await_turn)
             self._tally.sent(again=is_again)
             try:
                 counted = self._call(texts, kind)
@@ -192,7 +212,8 @@ class Requests:
                 if failure.is_rate:
                     self._limits.hold(seconds)
                 else:
-                    pause(seconds)
+                    with self._recorder.span("retry"):
+                        pause(seconds)
                 continue
             with self._lock:
                 self._answers += 1
@@ -204,6 +225,16 @@ class Requests:
         if isinstance(self._provider, CountsCost):
             return self._provider.embed_counted(texts, kind)
         return Counted(self._provider.embed(texts, kind))
+
+
+@contextlib.contextmanager
+def _keeping(texts: Sequence[str], rows: Mapping[int, Matrix]) -> Iterator[None]:
+    """An error in here says which texts came back before: they are paid for."""
+    try:
+        yield
+    except EmbeddingError as error:
+        error.came_back += tuple((texts[number], row) for number, row in rows.items())
+        raise
 
 
 def _given_up(failure: TryAgainError, times: int) -> EmbeddingError:

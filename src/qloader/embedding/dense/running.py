@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from typing import TypeVar
 
+from qloader.crew import Crew
 from qloader.embedding.dense.limits import Pause
+from qloader.stopping import Stop, StoppedError, beat, current_stop, sleep
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,46 +22,47 @@ def side_by_side(work: Callable[[T, Pause], R], items: Sequence[T], parallel: in
     """Calls a function for every item, some at a time, and gives the results as they come, in no order.
 
     When one fails, what has not been sent is dropped, but what is under way is waited for and given: it is paid for.
-    When the reader stops (Ctrl-C), that ends within a second, too.
+    When the reader stops (Ctrl-C), or the current thread is told to, that ends within a second, too.
 
     Args:
         work: Is given an item, and how to wait.
         items: What to do.
         parallel: How many at a time.
+
+    Raises:
+        StoppedError: The current thread was told to stop.
     """
     if parallel == 1 or len(items) <= 1:
         for item in items:
-            yield work(item, time.sleep)
+            yield work(item, sleep)
+            beat()
         return
-    from qloader.sources.http.network import stopping
-
-    is_over, stop = threading.Event(), threading.Event()
+    stop = current_stop()
+    is_over = Stop(stop)
 
     def pause(seconds: float) -> None:
         if is_over.wait(seconds):
             raise AbandonedError
 
-    def call(item: T) -> R:
-        with stopping(stop):
-            return work(item, pause)
-
-    pool = ThreadPoolExecutor(min(parallel, len(items)), thread_name_prefix="qloader-embed")
-    futures = [pool.submit(call, item) for item in items]
+    crew = Crew(min(parallel, len(items)), "embed")
+    futures = [crew.submit(lambda item=item: work(item, pause)) for item in items]  # type: ignore[misc]
     failure: BaseException | None = None
     try:
         for future in as_completed(futures):
             if future.cancelled() or isinstance(error := future.exception(), AbandonedError):
                 continue
             if error is None:
+                beat()
                 yield future.result()
             elif failure is None:
                 failure = error
                 is_over.set()
                 for other in futures:
                     other.cancel()
+        if stop is not None and stop.is_set():
+            raise StoppedError
         if failure is not None:
             raise failure
     finally:
         is_over.set()
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        crew.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -25,10 +24,11 @@ from qloader.sources.http.addresses import (
 )
 from qloader.sources.http.errors import LoginPageError, RedirectError, RequestError
 from qloader.sources.http.exchange import USER_AGENT, Answer, Exchange, Request
-from qloader.sources.http.network import limits, sleep, stopping
+from qloader.sources.http.network import limits
 from qloader.sources.http.pace import pace_of
 from qloader.sources.http.settings import HttpSettings
 from qloader.sources.http.telling import PassingError, not_an_address, private_address, raise_passing, raise_status
+from qloader.stopping import Stop, current_stop, sleep, stopping
 
 __all__ = ["PASSING", "REDIRECTS", "USER_AGENT", "Answer", "HttpClient", "Params"]
 
@@ -140,7 +140,7 @@ class HttpClient:
         dropped, and requests under way end within a second.
         """
         parallel = self.settings.parallel
-        stop = threading.Event()
+        stop = Stop(current_stop())
 
         def call(item: T) -> R:
             with stopping(stop):

@@ -15,9 +15,7 @@ import httpcore
 import httpx
 
 from qloader.sources.http.addresses import is_loopback_name, is_public
-
-_SLICE = 0.5
-"""Seconds that a wait for bytes lasts before it is asked whether anybody still wants them."""
+from qloader.stopping import SLICE, StoppedError, current_stop
 
 _KEEP_SECONDS = 30.0
 
@@ -30,15 +28,10 @@ class DeadlineError(Exception):
     """The time for this answer is over."""
 
 
-class CancelledError(Exception):
-    """Nobody wants the answer any more."""
-
-
 class _Limits(threading.local):
     """What holds for the request that the current thread is at."""
 
     deadline: float | None = None
-    stop: threading.Event | None = None
     check_address: bool = False
 
 
@@ -69,38 +62,18 @@ def checked_address(is_checked: bool) -> Iterator[None]:
         _limits.check_address = before
 
 
-@contextmanager
-def stopping(stop: threading.Event) -> Iterator[None]:
-    """Lets an event end the current thread's requests and waits."""
-    before, _limits.stop = _limits.stop, stop
-    try:
-        yield
-    finally:
-        _limits.stop = before
-
-
 def is_over() -> bool:
     """Whether the time of the current thread's request is over."""
     return _limits.deadline is not None and time.monotonic() >= _limits.deadline
 
 
-def sleep(seconds: float) -> None:
-    """Waits, unless `stopping` ends it.
-
-    Raises:
-        CancelledError: It did.
-    """
-    stop = _limits.stop
-    if stop is None:
-        time.sleep(seconds)
-    elif stop.wait(seconds):
-        raise CancelledError
-
-
 def _in_time(timeout: float | None) -> float | None:
     """Seconds that may be waited, at most."""
-    if _limits.stop is not None and _limits.stop.is_set():
-        raise CancelledError
+    stop = current_stop()
+    if stop is not None:
+        if stop.is_set():
+            raise StoppedError
+        stop.beat()
     if _limits.deadline is None:
         return timeout
     left = _limits.deadline - time.monotonic()
@@ -121,7 +94,7 @@ class _Stream(httpcore.NetworkStream):
             left = None if end is None else end - time.monotonic()
             wait = _in_time(left)
             try:
-                return self._inner.read(max_bytes, _SLICE if wait is None else max(0.001, min(wait, _SLICE)))
+                return self._inner.read(max_bytes, SLICE if wait is None else max(0.001, min(wait, SLICE)))
             except httpcore.ReadTimeout:
                 if end is not None and time.monotonic() >= end:
                     raise
