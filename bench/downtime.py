@@ -1,6 +1,6 @@
 """Searches while the model of an index is changed: by one process, 50 a second, while another one applies the change.
 
-`python bench/downtime.py CONFIG` is the former: it searches until its input ends, then prints what came of it.
+`python bench/downtime.py search CONFIG` is the former: it searches until its input ends, then prints what came of it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,32 @@ MODELS = ("words-32", "words-48")
 
 def downtime(base: Path, documents: int) -> Iterator[Row]:
     """A changed model, applied while the index is searched: an embedded one, and one on a stand-in for a server."""
+    with _served("provider") as provider, _served("qdrant") as server:
+        yield _searched(base / "embedded", documents, provider, "embedded", {})
+        yield _searched(base / "server", documents // 20, provider, "on a stand-in for a server", {"url": server})
+
+
+@contextlib.contextmanager
+def _served(what: str) -> Iterator[str]:
+    """The address of a server in a process of its own."""
+    command = [PYTHON, __file__, "serve", what]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate()
+
+
+def serve_it(what: str) -> None:
+    """Serves a provider of vectors, or a stand-in for Qdrant, until the input ends; prints its address."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from servers.embeddings import EmbeddingsModel, make_app
     from servers.serving import serve
     from support.qdrant_loopback import StandIn, serving
 
     model = EmbeddingsModel(others={MODELS[1]: 48})
-    with serve(make_app(model)) as provider, serving(StandIn().respond) as server:
-        yield _searched(base / "embedded", documents, provider, "embedded", {})
-        yield _searched(base / "server", documents // 10, provider, "on a stand-in for a server", {"url": server})
+    with serve(make_app(model)) if what == "provider" else serving(StandIn().respond) as address:
+        print(address, flush=True)
+        sys.stdin.read()
 
 
 def _searched(base: Path, documents: int, provider: str, where: str, index: dict[str, Any]) -> Row:
@@ -50,7 +68,11 @@ def _searched(base: Path, documents: int, provider: str, where: str, index: dict
     run_in(base, QLOADER, "apply", "--auto-approve")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(
-        [PYTHON, __file__, str(file)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [PYTHON, __file__, "search", str(file)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as searching:
         assert searching.stdin is not None
         assert searching.stdout is not None
@@ -127,4 +149,4 @@ def search_throughout(config: str) -> None:
 
 
 if __name__ == "__main__":
-    search_throughout(sys.argv[1])
+    {"search": search_throughout, "serve": serve_it}[sys.argv[1]](sys.argv[2])

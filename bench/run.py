@@ -323,7 +323,7 @@ BENCHES: dict[str, tuple[Callable[[Path, int], Iterator[Row]], int]] = {
     "edit": (dense.edit, 10_000),
     "hybrid-search": (dense.hybrid_search, 7_400),
     "cached-keys": (dense.cached_keys, 1_000_000),
-    "downtime": (downtime.downtime, 500),
+    "downtime": (downtime.downtime, 400),
 }
 GROUPS = {"dense": ("rate-limit", "embedder-overhead", "edit", "hybrid-search", "cached-keys", "downtime")}
 

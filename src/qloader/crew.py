@@ -47,15 +47,24 @@ class Crew:
             thread.start()
         return future
 
-    def close(self) -> None:
+    def close(self, *, patience: float = 0.0) -> None:
         """Ends the threads: what has not begun is dropped, and what is under way is told to stop.
 
         They are waited for `GRACE` seconds. One that is still at it then ends with the process.
+
+        Args:
+            patience: Seconds that are given before to what is under way to come back, and nothing more is begun.
         """
+        if patience:
+            self.stop.end()
+            self._join(patience)
         self.stop.set()
+        self._join(GRACE)
+
+    def _join(self, seconds: float) -> None:
         for _ in self._threads:
             self._tasks.put(None)
-        end = time.monotonic() + GRACE
+        end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
@@ -63,7 +72,7 @@ class Crew:
         with stopping(self.stop):
             while (task := self._tasks.get()) is not None:
                 future, work = task
-                if self.stop.is_set():
+                if self.stop.is_ending:
                     future.cancel()
                 if not future.set_running_or_notify_cancel():
                     continue

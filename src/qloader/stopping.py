@@ -29,22 +29,32 @@ class Stop:
 
     def __init__(self, outer: Stop | None = None) -> None:
         self._event = threading.Event()
+        self._is_ending = False
         self._outer = outer
         self.beats = 0
         """Signs of life so far."""
 
     def set(self) -> None:
-        """Ends them."""
+        """Ends them at once."""
         self._event.set()
 
+    def end(self) -> None:
+        """Ends them when what is under way has come back: it may be paid for. Nothing else is begun, or waited for."""
+        self._is_ending = True
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing more should be begun."""
+        return self._is_ending or self.is_set() or (self._outer is not None and self._outer.is_ending)
+
     def is_set(self) -> bool:
-        """Whether they should end."""
+        """Whether they should end at once."""
         return self._event.is_set() or (self._outer is not None and self._outer.is_set())
 
     def wait(self, seconds: float) -> bool:
         """Waits so long, or until they should end; says whether they should. A wait is a sign of life."""
         end = time.monotonic() + seconds
-        while not self.is_set():
+        while not self.is_ending:
             self.beat()
             left = end - time.monotonic()
             if left <= 0:

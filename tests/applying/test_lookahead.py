@@ -200,5 +200,5 @@ def test_a_little_more_memory_changes_nothing() -> None:
 
 
 def test_a_share_of_something_is_at_least_one() -> None:
-    assert Allowance(LEAST).of(256) == 4
+    assert Allowance(LEAST).of(256) == 16
     assert Allowance(LEAST).of(1) == 1

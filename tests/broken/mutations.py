@@ -494,8 +494,8 @@ MUTATIONS = (
     ),
     _one(
         "reader-opens-held-index", READERS, "an index is opened without its folder's lock", "index/embedded.py",
-        "        if self._shard is None:\n            self._lock.take(self._lock_wait)\n",
-        "        if self._shard is None:\n",
+        "            if self._shard is None:\n                self._lock.take(self._lock_wait)\n",
+        "            if self._shard is None:\n",
         "tests/index/test_embedded_index.py::test_the_engine_is_not_called_while_somebody_has_the_folder",
     ),
     # A server that fails

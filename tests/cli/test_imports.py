@@ -102,7 +102,7 @@ def test_a_plan_of_a_repository_without_changes_loads_dulwich_alone(prompt: Prom
 
 
 def test_a_plan_for_a_server_never_loads_its_client(prompt: Prompt) -> None:
-    prompt.configure(CONFIG.format(path="docs", max_chars=200, batch=5, workers=4, place="url: 'http://127.0.0.1:9'"))
+    prompt.configure(CONFIG.format(path="docs", max_chars=200, batch=5, place="url: 'http://127.0.0.1:9'"))
     assert loaded_by(prompt.folder, "plan") <= {"semantic_text_splitter"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from test_machine_output import check
 
 from qloader import Workspace
-from qloader.applying.events import BatchDone, Event
+from qloader.applying.events import BatchDone, Event, Started
 from qloader.errors import QloaderError
 from qloader.state.store import StateStore
 from qloader.telemetry.measured import Measured
@@ -221,6 +222,32 @@ def test_a_profile_that_cannot_be_written_is_refused_before_anything_is_done(pro
     assert answer.code == 1
     assert answer.error == "Error: --profile: the trace gone/trace.json cannot be written: No such file or directory"
     assert prompt.workspace.history() == []
+
+
+def test_an_apply_that_replaces_the_collection_is_measured_as_any(prompt: Prompt) -> None:
+    prompt.ok("ingest")
+    file = prompt.folder / "qloader.yaml"
+    prompt.configure(file.read_text().replace("max_chars: 200", "max_chars: 300"))
+    prompt.ok("ingest")
+    found = kept(prompt.workspace)
+    assert [measured.count("documents") for measured in found.values()] == [12, 12]
+    assert found[2].busy.keys() >= APPLIED_STAGES
+
+
+def test_a_plan_in_another_thread_is_no_part_of_the_run(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    write(tmp_path / "docs", some_documents(3))
+    plans = []
+
+    def plan_beside(event: Event) -> None:
+        if isinstance(event, Started):
+            with ThreadPoolExecutor(1) as pool:
+                plans.append(pool.submit(workspace.plan).result())
+
+    workspace.apply(workspace.plan(), listener=plan_beside)
+    assert len(plans) == 1
+    (measured,) = kept(workspace).values()
+    assert not measured.busy.keys() & PLANNED_STAGES
 
 
 def test_a_program_measures_a_plan_and_its_apply_as_one_run(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from qloader.config.embedders import EMBEDDER_TYPES, DenseBatch, DenseLimits
 from qloader.config.load import load_config
 from qloader.config.models import Config
+from qloader.config.monitoring import MonitoringConfig, OtlpConfig
 from qloader.config.policies import PolicyConfig
 from qloader.config.reference import main
 from qloader.config.rerankers import RERANKER_TYPES
@@ -104,7 +105,15 @@ def test_the_reference_has_a_row_for_each_key_with_a_meaning():
                 collect(field.annotation)
 
     collect(Config)
-    for model in (*SOURCE_TYPES.values(), PolicyConfig, WatchConfig, DenseBatch, DenseLimits):
+    for model in (
+        *SOURCE_TYPES.values(),
+        PolicyConfig,
+        WatchConfig,
+        MonitoringConfig,
+        OtlpConfig,
+        DenseBatch,
+        DenseLimits,
+    ):
         collect(model)
     assert sorted(key for key, _ in rows) == sorted(expected)
     assert all(meaning.strip() for found in tables().values() for _, meaning in found)

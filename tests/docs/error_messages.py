@@ -43,7 +43,7 @@ GIVES_A_MESSAGE = {
     "planning/selecting.py": {"_describe_split"},
     "sources/protocol.py": {"only_since"},
     "state/database.py": {"_explain"},
-    "workspace/measuring.py": {"tell"},
+    "workspace/telling.py": {"tell"},
     "workspace/planning.py": {"_warnings"},
 }
 """Functions and tables whose texts an error or a warning says, by module."""

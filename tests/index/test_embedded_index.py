@@ -151,6 +151,23 @@ def test_a_drop_that_is_cut_short_leaves_no_half_deleted_shard(
     assert list(path.iterdir()) == []
 
 
+def test_a_drop_ends_where_others_wait_for_the_collection(
+    path: Path, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmdir, tried = os.rmdir, []
+
+    def look_again_first(folder: str, *, dir_fd: int | None = None) -> None:
+        if str(folder).endswith("docs") and len(tried) < 3:
+            tried.append(folder)
+            (path / "docs" / NEXT).touch()
+        rmdir(folder, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", look_again_first)
+    index.drop()
+    assert len(tried) == 3
+    assert not (path / "docs").exists()
+
+
 def test_a_half_done_drop_is_no_collection_and_is_finished(path: Path, index: EmbeddedIndex) -> None:
     index.upsert([make_point(1)])
     index.close()

@@ -64,8 +64,9 @@ def test_a_whole_run_writes_its_token_nowhere(prompt, tmp_path):
                 prompt("--debug", *command)
                 for command in (
                     ("validate",), ("plan", "-o", "plan.json"), ("apply", "plan.json", "--profile", "trace.json"),
-                    ("search", "page"), ("history", "--metrics"), ("status", "--format", "json"), ("history",), ("refresh",), ("state", "list"), ("state", "backup"),
-                    ("plan", "--no-cache"), ("destroy", "--auto-approve"),
+                    ("search", "page"), ("history", "--metrics"), ("status", "--format", "json"),
+                    ("history",), ("refresh",), ("state", "list"), ("state", "backup"), ("plan", "--no-cache"),
+                    ("destroy", "--auto-approve"),
                 )
             ]  # fmt: skip
     assert any(sent for _, _, sent in requests), "the token was needed and sent"

@@ -50,6 +50,17 @@ def test_old_tombstones_and_runs_are_forgotten_at_the_end_of_an_apply(workspace,
     assert workspace.document("docs/page-0000.md") is not None
 
 
+def test_the_figures_of_a_run_are_forgotten_with_it(workspace, tmp_path):
+    assert workspace.measurements(workspace.history()).keys() == {1, 2}
+    age(workspace)
+    write(tmp_path / "docs", some_documents(1, first=9))
+    plan_and_apply(workspace)
+    with sqlite3.connect(workspace.settings.state) as state:
+        assert state.execute("SELECT run_id FROM metric").fetchall() == [(3,)]
+        assert state.execute("PRAGMA foreign_key_check").fetchall() == []
+    state.close()
+
+
 def test_what_is_young_is_remembered(workspace, tmp_path):
     write(tmp_path / "docs", some_documents(1, first=9))
     plan_and_apply(workspace)

@@ -23,26 +23,27 @@ state: {{path: .qloader/state.db}}
 sources:
   docs: {{type: files, path: {path}}}
 chunking: {{max_chars: {max_chars}}}
-ingestion: {{batch: {{size: {batch}}}, parallel: {{max_workers: {workers}}}}}
+ingestion: {{batch: {{size: {batch}}}}}
 """
 
 
 def make_workspace(
-    folder: Path, *, path: str = "docs", max_chars: int = 200, batch: int = 2, workers: int = 4, url: str | None = None
+    folder: Path,
+    *,
+    path: str = "docs",
+    max_chars: int = 200,
+    batch: int = 2,
+    workers: int | None = None,
+    url: str | None = None,
 ) -> Workspace:
     """A config in a folder with a `docs` folder beside it; the index embedded, or on the server at `url`."""
     (folder / "docs").mkdir(parents=True, exist_ok=True)
     config = folder / "qloader.yaml"
-    config.write_text(
-        CONFIG.format(
-            path=path,
-            max_chars=max_chars,
-            batch=batch,
-            workers=workers,
-            place=f"url: {url}" if url else "path: .qloader/index",
-        ),
-        encoding="utf-8",
-    )
+    place = f"url: {url}" if url else "path: .qloader/index"
+    text = CONFIG.format(path=path, max_chars=max_chars, batch=batch, place=place)
+    if workers is not None:
+        text = text.replace("ingestion: {", f"ingestion: {{parallel: {{max_workers: {workers}}}, ")
+    config.write_text(text, encoding="utf-8")
     return Workspace.open(config)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,26 @@ from support.command_line import wait_until
 
 
 class Running:
-    """A service in a thread of this process, and what it told so far."""
+    """A service in a thread of this process, and what it told so far.
 
-    def __init__(self, workspace: Workspace) -> None:
+    Args:
+        workspace: What it watches.
+        on_event: Told of each event too, in the thread that works, which waits for it.
+    """
+
+    def __init__(self, workspace: Workspace, on_event: Callable[[Running, Any], None] | None = None) -> None:
         self.workspace = workspace
         self.events: list[Any] = []
         self.error: BaseException | None = None
-        self.service = Service(workspace, Watch.of(workspace.settings.config), self.events.append)
+        self._on_event = on_event
+        self.service = Service(workspace, Watch.of(workspace.settings.config), self._tell)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    def _tell(self, event: Any) -> None:
+        self.events.append(event)
+        if self._on_event is not None:
+            self._on_event(self, event)
 
     def _run(self) -> None:
         try:
@@ -96,9 +107,11 @@ class Keeper:
         return Workspace.open(file)
 
     @contextlib.contextmanager
-    def watching(self, workspace: Workspace) -> Iterator[Running]:
+    def watching(
+        self, workspace: Workspace, on_event: Callable[[Running, Any], None] | None = None
+    ) -> Iterator[Running]:
         """Runs a service as long as the block lasts."""
-        running = Running(workspace)
+        running = Running(workspace, on_event)
         try:
             yield running
         finally:

@@ -107,9 +107,11 @@ def test_a_told_delete_has_the_source_listed_whole() -> None:
     assert carry_out(agenda, clock) == [Look(("wiki",), 12 + OVERLAP)]
 
 
-def test_what_was_left_out_is_asked_for_again() -> None:
+def test_what_was_left_out_is_asked_for_again_in_the_same_way() -> None:
     agenda, clock = make(wiki="changes")
-    carry_out(agenda, clock)
+    carry_out(agenda, clock, left=("wiki",))
+    clock.go(300)
+    assert carry_out(agenda, clock) == [Look(("wiki",))]
     clock.go(300)
     carry_out(agenda, clock, left=("wiki",))
     clock.go(300)

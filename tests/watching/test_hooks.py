@@ -11,8 +11,10 @@ from urllib.parse import urlencode
 import pytest
 from pydantic import TypeAdapter
 
+from qloader import Workspace
 from qloader.config.sources import SourceConfig
 from qloader.watching.hooks import Call, HookError, concerned, read_call, same_repository
+from qloader.watching.service import Watch
 
 SECRET = "It's a Secret to Everybody"
 
@@ -178,8 +180,6 @@ def test_after_a_delete_a_source_is_listed_whole(kind: str, value: dict[str, Any
 
 
 def test_the_secret_itself_never_shows(tmp_path: Any) -> None:
-    from qloader import Workspace
-
     config = tmp_path / "qloader.yaml"
     config.write_text(
         "name: x\nsources: {docs: {type: files, path: docs}}\nwatch: {listen: '127.0.0.1:0', hooks: {github: geheim}}\n"
@@ -187,4 +187,6 @@ def test_the_secret_itself_never_shows(tmp_path: Any) -> None:
     settings = Workspace.open(config).settings
     assert settings.config.watch is not None
     assert settings.config.watch.hooks.given() == {"github": "geheim"}
-    assert "geheim" not in repr(settings) + settings.config.model_dump_json()
+    watch = Watch.of(settings.config)
+    assert watch.secrets == {"github": "geheim"}
+    assert "geheim" not in repr(settings) + settings.config.model_dump_json() + repr(watch)

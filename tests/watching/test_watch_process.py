@@ -130,8 +130,8 @@ def test_two_signals_end_it_at_once_and_what_was_committed_stays(prompt: Prompt)
 
 
 def test_a_plan_is_given_up_at_once(prompt: Prompt) -> None:
-    long = "\n\n".join(f"Paragraph {n} of a page that takes a while to read." for n in range(200_000))
-    write(prompt.docs, {f"long-{n}.md": long for n in range(3)})
+    long = "\n\n".join(f"Paragraph {n} of a page that takes a while to read." for n in range(150_000))
+    write(prompt.docs, {f"long-{n}.md": long for n in range(4)})  # some take a second each
     with watching(prompt) as service:
         service.until("watching")
         assert service.ends(signal.SIGTERM) == (0, "")

@@ -27,6 +27,7 @@ from qloader.watching.server import CONNECTIONS, MAX_BODY, MAX_HEAD, Request, Re
 from qloader.watching.standing import CONFIG, StandingBoard
 
 SECRET = "secret"
+HTTP = httpx.Client(verify=False)  # one for all: to read the certificates of a system takes longer than most tests
 SOURCES: dict[str, Any] = {
     "docs": TypeAdapter(SourceConfig).validate_python({"type": "files", "path": "docs"}),  # type: ignore[arg-type]
     "code": TypeAdapter(SourceConfig).validate_python({"type": "git", "url": "https://github.com/a/b"}),  # type: ignore[arg-type]
@@ -78,25 +79,25 @@ def raw(url: str, data: bytes) -> bytes:
 
 
 def test_alive_and_ready_are_two_things(place: Place, url: str) -> None:
-    assert httpx.get(f"{url}/healthz").json() == {"status": "alive", "name": "handbook"}
-    assert httpx.get(f"{url}/readyz").status_code == 503
-    assert httpx.get(f"{url}/readyz").json()["status"] == "starting"
+    assert HTTP.get(f"{url}/healthz").json() == {"status": "alive", "name": "handbook"}
+    assert HTTP.get(f"{url}/readyz").status_code == 503
+    assert HTTP.get(f"{url}/readyz").json()["status"] == "starting"
     for name in SOURCES:
         place.board.record(name, success=Moment())
     place.board.count({"docs": 3}, 7)
-    answer = httpx.get(f"{url}/readyz")
+    answer = HTTP.get(f"{url}/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert answer.json()["sources"]["docs"]["documents"] == 3
     assert 0 <= answer.json()["sources"]["docs"]["seconds_since_success"] < 5
     place.board.record("docs", trouble="the folder is gone")
-    answer = httpx.get(f"{url}/readyz")
+    answer = HTTP.get(f"{url}/readyz")
     assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
     assert answer.headers["retry-after"]
     assert answer.json()["problems"] == ["the folder is gone"]
-    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert HTTP.get(f"{url}/healthz").status_code == 200
     place.board.record("docs", success=Moment())
     place.board.record(CONFIG, trouble="refused by guards")
-    assert httpx.get(f"{url}/readyz").json()["problems"] == ["refused by guards"]
+    assert HTTP.get(f"{url}/readyz").json()["problems"] == ["refused by guards"]
 
 
 def test_metrics_are_openmetrics(place: Place, url: str) -> None:
@@ -104,7 +105,7 @@ def test_metrics_are_openmetrics(place: Place, url: str) -> None:
     place.board.record("docs", success=Moment())
     place.board.count({"docs": 3}, 7)
     place.notices.tell(["docs"], 'odd "name"\n')
-    answer = httpx.get(f"{url}/metrics")
+    answer = HTTP.get(f"{url}/metrics")
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     lines = answer.text.splitlines()
     assert lines[-1] == "# EOF"
@@ -117,22 +118,24 @@ def test_metrics_are_openmetrics(place: Place, url: str) -> None:
     assert samples['qloader_watch_notices_total{by="odd \\"name\\"\\n"}'] == 1
     assert samples['qloader_documents{source="docs"}'] == 3
     assert samples["qloader_points"] == 7
-    assert samples['qloader_watch_source_success_time_seconds{source="docs"}'] == pytest.approx(time.time(), abs=60)
+    assert samples['qloader_watch_source_success_timestamp_seconds{source="docs"}'] == pytest.approx(
+        time.time(), abs=60
+    )
 
 
 def test_wrong_paths_methods_and_hooks_are_told_what_is_wrong(place: Place, url: str) -> None:
-    assert httpx.get(f"{url}/").status_code == 404
-    assert httpx.get(f"{url}/hooks/github").status_code == 405
-    assert httpx.post(f"{url}/metrics").status_code == 405
-    assert httpx.post(f"{url}/hooks/jira", **hook({})).status_code == 404
-    assert httpx.post(f"{url}/hooks/", **hook({})).status_code == 404
-    assert httpx.post(f"{url}/hooks/github", content=b"{}").status_code == 401
+    assert HTTP.get(f"{url}/").status_code == 404
+    assert HTTP.get(f"{url}/hooks/github").status_code == 405
+    assert HTTP.post(f"{url}/metrics").status_code == 405
+    assert HTTP.post(f"{url}/hooks/jira", **hook({})).status_code == 404
+    assert HTTP.post(f"{url}/hooks/", **hook({})).status_code == 404
+    assert HTTP.post(f"{url}/hooks/github", content=b"{}").status_code == 401
     unknown = hook({"repository": {"clone_url": "https://github.com/x/y"}})
-    assert httpx.post(f"{url}/hooks/github", **unknown).status_code == 404
+    assert HTTP.post(f"{url}/hooks/github", **unknown).status_code == 404
     assert place.notices.take() == {}
-    head = httpx.head(f"{url}/healthz")
+    head = HTTP.head(f"{url}/healthz")
     assert (head.status_code, head.content) == (200, b"")
-    assert httpx.get(f"{url}/readyz?full=1").status_code == 503
+    assert HTTP.get(f"{url}/readyz?full=1").status_code == 503
 
 
 def test_ten_thousand_hooks_are_taken_and_become_one_notice(place: Place) -> None:
@@ -158,11 +161,11 @@ def test_a_flood_from_many_connections_is_answered_to_the_last(place: Place, url
 def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_so(url: str) -> None:
     head = b"POST /hooks/github HTTP/1.1\r\nHost: x\r\n"
     assert b" 413 " in raw(url, head + f"Content-Length: {MAX_BODY + 1}\r\n\r\n".encode())
-    assert httpx.post(f"{url}/hooks/github", content=b"x" * (MAX_BODY + 1)).status_code == 413
+    assert HTTP.post(f"{url}/hooks/github", content=b"x" * (MAX_BODY + 1)).status_code == 413
     blocks = (b"x" * 65536 for _ in range(MAX_BODY // 65536 + 1))
     with contextlib.suppress(httpx.WriteError):  # it may be cut off while it still sends
-        assert httpx.post(f"{url}/hooks/github", content=blocks).status_code == 413
-    assert httpx.get(f"{url}/healthz").status_code == 200
+        assert HTTP.post(f"{url}/hooks/github", content=blocks).status_code == 413
+    assert HTTP.get(f"{url}/healthz").status_code == 200
 
 
 def test_all_bodies_together_have_a_limit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,9 +176,9 @@ def test_all_bodies_together_have_a_limit(place: Place, monkeypatch: pytest.Monk
             slow.sendall(b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n" + b"x" * 900)
             statuses = set()
             while 503 not in statuses:  # the first bytes may not have been read yet
-                statuses.add(httpx.post(f"{url}/hooks/github", content=b"x" * 200).status_code)
+                statuses.add(HTTP.post(f"{url}/hooks/github", content=b"x" * 200).status_code)
             assert statuses <= {401, 503}
-        while httpx.post(f"{url}/hooks/github", content=b"x" * 200).status_code != 401:
+        while HTTP.post(f"{url}/hooks/github", content=b"x" * 200).status_code != 401:
             pass  # it hung up, and its bytes are free again
 
 
@@ -194,7 +197,7 @@ def test_all_bodies_together_have_a_limit(place: Place, monkeypatch: pytest.Monk
 def test_what_is_no_http_is_refused_and_harms_nobody(url: str, data: bytes) -> None:
     with contextlib.suppress(ConnectionError):
         assert raw(url, data).split(b" ")[1][:1] in (b"4", b"5")
-    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert HTTP.get(f"{url}/healthz").status_code == 200
 
 
 def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
@@ -220,7 +223,7 @@ def test_clients_that_say_nothing_cost_their_place_for_the_deadline_and_no_longe
             connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
             if number % 2:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
-        assert httpx.get(f"{url}/healthz", timeout=10).status_code == 200
+        assert HTTP.get(f"{url}/healthz", timeout=10).status_code == 200
         assert connection.recv(100) == b""  # cut off
 
 
@@ -229,8 +232,8 @@ def test_a_mistake_in_an_answer_is_an_answer_too() -> None:
         raise RuntimeError(request.path)
 
     with serving(answer) as url:
-        assert httpx.get(url).status_code == 500
-        assert httpx.get(url).status_code == 500
+        assert HTTP.get(url).status_code == 500
+        assert HTTP.get(url).status_code == 500
 
 
 def test_a_port_in_use_is_an_error_that_says_what_to_do() -> None:
@@ -246,9 +249,9 @@ def test_nothing_is_left_when_it_is_closed(place: Place) -> None:
     with serving(place.routes.answer) as url:
         host, port = url.removeprefix("http://").split(":")
         open_one = socket.create_connection((host, int(port)), timeout=10)
-        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert HTTP.get(f"{url}/healthz").status_code == 200
     with open_one:
         assert open_one.recv(1) == b""
     assert [thread.name for thread in threading.enumerate() if thread.name == "watch-http"] == []
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/healthz")
+        HTTP.get(f"{url}/healthz")

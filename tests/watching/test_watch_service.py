@@ -14,10 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
+from qloader.applying.events import BatchDone, Started
 from qloader.config.watching import parse_listen
 from qloader.errors import ConfigError, LockedError, QloaderError
 from qloader.watching.server import listen
 from qloader.watching.service import Service, Watch
+from qloader.watching.telling import Looked
 from support.atlassian_sites import run_confluence
 from support.command_line import some_documents, wait_until
 from support.git_builder import Builder, http_server
@@ -25,6 +27,7 @@ from support.workspaces import assert_index_is_a_fresh_load, dump, write
 
 DOCS = {"docs": {"type": "files", "path": "docs"}}
 SECRET = "secret"
+HTTP = httpx.Client(verify=False)  # one for all: to read the certificates of a system takes longer than most tests
 
 
 def call(url: str, kind: str, value: Any) -> httpx.Response:
@@ -32,7 +35,7 @@ def call(url: str, kind: str, value: Any) -> httpx.Response:
     body = json.dumps(value).encode()
     signature = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     names = ("X-Hub-Signature-256", "X-Hub-Signature")
-    return httpx.post(f"{url}/hooks/{kind}", content=body, headers=dict.fromkeys(names, signature))
+    return HTTP.post(f"{url}/hooks/{kind}", content=body, headers=dict.fromkeys(names, signature))
 
 
 def files_in(running: Any) -> set[str]:
@@ -96,22 +99,39 @@ def test_a_refused_plan_is_told_and_does_not_end_the_service(keeper: Any) -> Non
     workspace = keeper.configure(DOCS, watch={"listen": "127.0.0.1:0"})
     with keeper.watching(workspace) as running:
         running.look(0)
-        wait_until(lambda: httpx.get(f"{running.url}/readyz").status_code == 200)
+        wait_until(lambda: HTTP.get(f"{running.url}/readyz").status_code == 200)
         (docs).rename(keeper.folder / "away")
         docs.mkdir()
         wait_until(lambda: "would be deleted" in running.trouble("docs"))
-        answer = httpx.get(f"{running.url}/readyz")
+        answer = HTTP.get(f"{running.url}/readyz")
         assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
         assert "20 documents" in answer.json()["problems"][0]
-        assert httpx.get(f"{running.url}/healthz").status_code == 200
-        assert 'qloader_watch_source_trouble{source="docs"} 1' in httpx.get(f"{running.url}/metrics").text
+        assert HTTP.get(f"{running.url}/healthz").status_code == 200
+        metrics = HTTP.get(f"{running.url}/metrics").text
+        assert 'qloader_watch_source_trouble{source="docs"} 1' in metrics
+        assert 'qloader_run_documents{name="test",source="docs"} 20.0' in metrics  # of the last run that did something
+        assert metrics.count("# EOF") == 1
+        assert metrics.endswith("\n# EOF\n")
+        assert "\n\n" not in metrics
         assert running.workspace.status().points == 20
         docs.rmdir()
         (keeper.folder / "away").rename(docs)
         wait_until(lambda: not running.trouble("docs"))
-        assert httpx.get(f"{running.url}/readyz").status_code == 200
+        assert HTTP.get(f"{running.url}/readyz").status_code == 200
         write(docs, {"new.md": "# New\n\nPage."})
         wait_until(lambda: running.workspace.status().points == 21)
+
+
+def test_a_policy_that_refuses_a_plan_is_not_got_round_by_one_source_after_the_other(keeper: Any) -> None:
+    write(keeper.folder / "docs", some_documents(3))
+    write(keeper.folder / "more", some_documents(3, first=10))
+    sources = DOCS | {"more": {"type": "files", "path": "more"}}
+    workspace = keeper.configure(sources, policies={"small-steps": {"max_embeds": 4}})
+    with keeper.watching(workspace) as running:
+        assert running.look(0).outcome.end == "refused"
+        wait_until(lambda: "small-steps" in running.trouble("docs") and "small-steps" in running.trouble("more"))
+        assert workspace.status().header is None
+        assert len(running.looks) == 1
 
 
 def test_a_source_that_fails_keeps_no_other_from_its_turn_and_is_well_by_itself_when_it_is_back(keeper: Any) -> None:
@@ -165,20 +185,22 @@ def test_a_hook_wakes_the_repository_that_it_speaks_of_and_no_other(keeper: Any)
 
 
 def test_a_flood_of_hooks_during_a_run_starts_one_more(keeper: Any) -> None:
+    def flood(running: Any, event: Any) -> None:
+        if isinstance(event, BatchDone) and event.number == 1:
+            assert {call(running.url, "github", {}).status_code for _ in range(50)} == {202}
+
     with Builder(keeper.folder / "code") as builder:
-        builder.commit({f"{n}.md": f"# {n}\n\nText {n}." for n in range(100)})
-        watch = {"listen": "127.0.0.1:0", "hooks": {"github": SECRET}, "debounce": "300ms"}
+        builder.commit({f"{n}.md": f"# {n}\n\nText {n}." for n in range(10)})
+        watch = {"listen": "127.0.0.1:0", "hooks": {"github": SECRET}}
         workspace = keeper.configure(
             {"code": {"type": "git", "url": "code"}}, watch=watch, ingestion={"batch": {"size": 5}}
         )
-        with keeper.watching(workspace) as running:
-            wait_until(lambda: running.plans == 1)
-            for _ in range(50):
-                assert call(running.url, "github", {}).status_code == 202
-            assert running.look(0).outcome.result.created == 100
+        with keeper.watching(workspace, flood) as running:
+            assert running.look(0).outcome.result.created == 10
             assert running.look(1).outcome.end == "unchanged"
             assert running.looks[1].by == ("github hook",)
         assert len(running.looks) == 2
+        assert running.service._notices.counts() == {"github hook": 50}
 
 
 def test_a_site_is_asked_for_changes_and_listed_whole_where_a_hook_tells_of_a_delete(keeper: Any) -> None:
@@ -204,6 +226,25 @@ def test_a_site_is_asked_for_changes_and_listed_whole_where_a_hook_tells_of_a_de
             assert look.outcome.result.deleted == 1
             points = len(dump(running.workspace))
         assert points == running.workspace.status().points == 1
+
+
+def test_documents_that_are_left_as_they_were_are_told_of_until_the_next_look_has_mended_it(keeper: Any) -> None:
+    docs = keeper.folder / "docs"
+    write(docs, some_documents(3))
+
+    def change(running: Any, event: Any) -> None:
+        if isinstance(event, Started) and running.plans == 1:  # between the plan and its apply
+            write(docs, {"page-0001.md": "# One\n\nNot as planned."})
+        elif isinstance(event, Looked) and len(running.looks) == 1:
+            troubles.append(running.trouble("docs"))
+
+    troubles: list[str] = []
+    with keeper.watching(keeper.configure(DOCS), change) as running:
+        assert running.look(0).outcome.end == "applied"
+        assert troubles == ["documents of docs were left as they were: 1"]
+        assert running.look(1).outcome.result.created == 1
+        wait_until(lambda: not running.trouble("docs"))
+    assert_index_is_a_fresh_load(running.workspace)
 
 
 def test_one_that_writes_at_the_same_time_is_waited_for(keeper: Any) -> None:

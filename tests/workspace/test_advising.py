@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,22 @@ def test_the_stages_that_took_longest_are_named(config: Any) -> None:
     assert sentence == "Of 100 s: 40% embedding, 30% writing to the index, 10% reading documents, 6% cutting texts."
 
 
+def test_a_large_load_of_an_embedded_index_is_worth_tidying_up(config: Any) -> None:
+    large = run(counts={("embeds", ""): 20_000}, embed=40, write=40)
+    said = "Searches are faster after a `qloader optimize`, which takes about a minute for 100,000 chunks."
+    assert advise(large, config(dense=DENSE % ""))[-1] == said
+    assert said not in advise(large, config())
+    assert said not in advise(large, config(index=SERVER % "", dense=DENSE % ""))
+    assert said not in advise(run(counts={("embeds", ""): 19_999}, embed=40, write=40), config(dense=DENSE % ""))
+
+
 def test_stages_side_by_side_are_said_to_be_that(config: Any) -> None:
     assert advise(run(embed=90, write=60), config())[0].endswith("60% writing to the index, in part side by side.")
+
+
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +93,10 @@ def test_stages_side_by_side_are_said_to_be_that(config: Any) -> None:
         (
             run(write=80, counts={("embeds", ""): 200_000}), {"index": SERVER % ", prefer_grpc: true"},
             "Set index.settings.bulk_chunks",
+        ),
+        (
+            run(wait=70, write=25), {"more": "ingestion: {parallel: {max_workers: 1}}\n"},
+            "Raise ingestion.parallel.max_workers (1)",
         ),
         (run(commit=60), {"more": "ingestion: {batch: {size: 10}}\n"}, "Raise ingestion.batch.size (10)"),
     ],

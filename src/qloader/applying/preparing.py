@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qloader.applying.faults import find_faults
@@ -132,22 +133,29 @@ class Preparation:
         is_ahead = parts.bounds.ahead > 0
         # BM25 is computed in no time, and holds Python's lock: only a provider is worth a thread.
         self._embedder = Crew(1, "embedder") if is_ahead and DENSE_VECTOR in parts.embedder.names else None
-        self._has_answered = False
+        self._has_answered = self._is_given_up = False
         self._silence = _Silence()
         self._tell: Callable[[Future[Any]], None] = lambda future: None
 
-    def close(self) -> None:
-        """Ends whoever works ahead; nothing of it is left."""
+    def close(self, *, patience: float = 0.0) -> None:
+        """Ends whoever works ahead; nothing of it is left.
+
+        Args:
+            patience: Seconds that requests under way to a provider are given to come back: they are paid for.
+        """
         for reader in self._readers.values():
             reader.close()
         if self._embedder is not None:
-            self._embedder.close()
+            self._embedder.close(patience=0.0 if self._is_given_up else patience)
 
     def __enter__(self) -> Preparation:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        is_at_once = kind is not None and not issubclass(kind, Exception)  # Ctrl-C, for the second time
+        self.close(patience=0.0 if is_at_once else self._parts.timeout)
 
     def begin(self, batch: Batch) -> Prepared:
         """Has its documents read."""
@@ -250,6 +258,7 @@ class Preparation:
             return
         limit *= 1 if self._has_answered else FIRST_ANSWER
         if self._silence.of("", crew.stop.beats) >= limit:
+            self._is_given_up = True
             raise EmbeddingError(
                 f"nothing was heard of {self._parts.embedder.label} for {limit:g} s; it has the texts of "
                 f"{name_all(prepared.pending)}",

@@ -90,8 +90,12 @@ def apply(
             return carry_out(workspace, result.plan, output_format, listener)
 
 
-def confirm(question: str) -> None:
+def confirm(question: str, *, instead: str = "Give a plan file, or --auto-approve.") -> None:
     """Asks on the terminal.
+
+    Args:
+        question: What.
+        instead: What is the remedy where nobody can be asked.
 
     Raises:
         QloaderError: Nobody is there to answer, or the answer is no.
@@ -101,7 +105,7 @@ def confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise QloaderError(
             "nobody can be asked: standard input is no terminal",
-            remedy="Give a plan file, or --auto-approve. Nothing was changed.",
+            remedy=f"{instead} Nothing was changed.",
         )
     if not typer.confirm(question, err=True):
         raise QloaderError("not applied", remedy="Nothing was changed.")

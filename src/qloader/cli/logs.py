@@ -60,7 +60,7 @@ def begin(arguments: Sequence[str], stack: contextlib.ExitStack) -> list[str]:
         raise QloaderError(f"--log-format {form} is none", remedy="Write --log-format json, or leave it out.")
     if file is None and form == "text":
         return rest
-    from qloader.workspace.measuring import open_log
+    from qloader.workspace.telling import open_log
 
     stack.callback(_end)
     invocation = os.urandom(6).hex()

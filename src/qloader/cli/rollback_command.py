@@ -52,7 +52,7 @@ def prune(
     beside = workspace.status().beside
     if beside and not auto_approve:
         common.say(f"Beside the live collection there is: {', '.join(beside)}.")
-        confirm("Remove it? Nothing can be rolled back then.")
+        confirm("Remove it? Nothing can be rolled back then.", instead="Give --auto-approve.")
     removed = workspace.prune_collections().collections
     said = f"Removed {', '.join(removed)}." if removed else "There was nothing to remove."
     common.tell(output_format, {"collections": list(removed)}, said)

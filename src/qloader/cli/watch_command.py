@@ -61,7 +61,7 @@ def watch(
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors:
         raise errors[0]
-    return 0 if all(not outcome.left for outcome in outcomes) else 1
+    return 0 if all(outcome.is_complete for outcome in outcomes) else 1
 
 
 def _teller(output: common.OutputFormat) -> Teller:

@@ -12,6 +12,7 @@ the death of the process; `flush` syncs the log, then the data, and so survives 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import threading
@@ -82,6 +83,7 @@ so far. Its log and its pages grow in steps of 32 MB, some of them at the same t
 
 _BYTES_A_CHARACTER = 8  # at most four in UTF-8, and everything is written to the log and to the data
 _READ_AHEAD = 1 << 20
+_TRIES = 100
 _NEW = "shard.new"
 _DROPPED = "shard.dropped"
 _SPARSE = "sparse_vectors"
@@ -430,7 +432,7 @@ class EmbeddedIndex:
                     _remove(self._folder / _DROPPED)
                     shard.rename(self._folder / _DROPPED)
                     sync_folder(self._folder)
-                shutil.rmtree(self._folder)
+                _remove_with_lock(self._folder)
         finally:
             self._lock.give_back()
         if self._collection != self._name and not (self._path / self._name).exists():
@@ -546,14 +548,15 @@ class EmbeddedIndex:
         return self._vectors or frozenset()
 
     def _load(self) -> EdgeShard:
-        if self._shard is None:
-            self._lock.take(self._lock_wait)
-            try:
-                self._shard = _load(self._folder)
-            except BaseException:
-                self._lock.give_back()
-                raise
-        return self._shard
+        with self._opening:
+            if self._shard is None:
+                self._lock.take(self._lock_wait)
+                try:
+                    self._shard = _load(self._folder)
+                except BaseException:
+                    self._lock.give_back()
+                    raise
+            return self._shard
 
     def _build(self, dense: int | None, settings: CollectionSettings) -> None:
         """Makes an empty shard under another name, so that `shard` is always a whole one."""
@@ -679,6 +682,17 @@ def _engine_errors(what: str) -> Iterator[None]:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _remove_with_lock(folder: Path) -> None:
+    """Removes a collection's folder, into which those who wait for its lock may put the lock's file once more."""
+    for _ in range(_TRIES):
+        try:
+            return shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+    return shutil.rmtree(folder)
 
 
 def _size(folder: Path) -> int:

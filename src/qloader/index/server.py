@@ -29,10 +29,12 @@ from __future__ import annotations
 
 import math
 import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.request import getproxies
 
 from qloader.documents.payload import OWN, TENANT
 from qloader.errors import ForeignIndexError, IndexUnavailableError
@@ -130,6 +132,11 @@ def connect(
         # The client knows whole seconds alone, and tells the server too, which then answers "done" for what is not.
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
 
+    # To read all that the system trusts takes 30 ms, and plain http to the server itself has no use for it.
+    authorities: dict[str, Any] = {}
+    if url.startswith("http:") and not getproxies():
+        authorities["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
     def make_client() -> QdrantClient:
         # gRPC writes to stderr what it raises as well; it looks here once, when it is imported.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -140,6 +147,7 @@ def connect(
             prefer_grpc=prefer_grpc,
             timeout=math.ceil(timeout),
             event_hooks={"request": [limit]},
+            **authorities,
             # As a header, since the client prints a warning for a key over http each time it is made.
             headers={"api-key": api_key} if api_key else None,
             # The check is a thread of its own that asks the server once more, and prints what it thinks.
@@ -277,8 +285,8 @@ class ServerIndex:
             raise ForeignIndexError(
                 f"two states have points under the tenant {self._tenant} of the collection {self._collection} on the "
                 f"Qdrant server {self._server}: {' and '.join(sorted(lineages))}",
-                remedy="Give one of the two configs another name in index.tenant and a new state, and delete the points "
-                "of its old one on the server, by their qloader.lineage.",
+                remedy="Give one of the two configs another name in index.tenant and a new state, and delete the "
+                "points of its old one on the server, by their qloader.lineage.",
             )
         return lineages[0] if lineages else None
 

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qloader.index.protocol import Index
 
@@ -19,11 +19,32 @@ TURN = 0.25
 embedded one, and whoever wants to see what a name stands for by now."""
 
 
+PATIENCE = 30.0
+"""Seconds to wait for those of this process that have an index open whose turn is over."""
+
+
 @dataclass(slots=True)
 class _Open:
+    """An index and its users.
+
+    Attributes:
+        index: The index.
+        before: Set when the one before it is closed; None where there was none.
+        until: When its turn is over; None before it began.
+        users: How many have it.
+        closed: Set when it is closed.
+    """
+
     index: Index
-    until: float
+    before: threading.Event | None
+    until: float | None = None
     users: int = 0
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody takes part any more."""
+        return self.until is not None and time.monotonic() >= self.until
 
 
 _opened: dict[Hashable, _Open] = {}
@@ -40,16 +61,30 @@ def shared(key: Hashable, make: Callable[[], Index]) -> Iterator[Index]:
     """
     with _lock:
         one = _opened.get(key)
-        if one is None or time.monotonic() >= one.until:
-            one = _opened[key] = _Open(make(), time.monotonic() + TURN)
+        if one is None or one.is_over:
+            one = _opened[key] = _Open(make(), None if one is None else one.closed)
         one.users += 1
     try:
+        if one.before is not None:
+            one.before.wait(PATIENCE)
+        with _lock:
+            if one.until is None:
+                one.until = time.monotonic() + TURN
         yield one.index
     finally:
+        _leave(key, one)
+
+
+def _leave(key: Hashable, one: _Open) -> None:
+    with _lock:
+        one.users -= 1
+        if one.users:
+            return
+        one.until = 0.0  # whoever comes now waits until it is closed
+    try:
+        one.index.close()
+    finally:
+        one.closed.set()
         with _lock:
-            one.users -= 1
-            is_last = not one.users
-            if is_last and _opened.get(key) is one:
+            if _opened.get(key) is one:
                 del _opened[key]
-        if is_last:
-            one.index.close()

@@ -79,7 +79,7 @@ def render_figures(
 def render_run_figures(measured: Measured, lines: Sequence[StageLine], console: Console) -> None:
     """Prints where the time of one run went, stage by stage, beside the runs before it."""
     console.print()
-    _print(f"{measured.seconds:,.1f} s, {measured.rate:,.0f} documents a second", console)
+    _print(f"{as_time(measured.seconds)}, {as_rate(measured.rate)} documents a second", console)
     names = sorted({name for name, _ in measured.counts})
     _print(
         ", ".join(f"{name.replace('_', ' ')} {measured.count(name):,}" for name in names) or "nothing counted", console
@@ -181,6 +181,11 @@ def as_percent(change: float | None) -> str:
     return "-" if change is None else f"{change:+.0%}"
 
 
+def as_rate(rate: float) -> str:
+    """How many a second with the digits that count, e.g. `0.96`, `12`."""
+    return f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.2g}"
+
+
 def as_time(seconds: float) -> str:
     """Seconds with the digits that count, e.g. `85 µs`, `12.3 ms`, `1.23 s`, `123 s`."""
     if seconds < 0.001:
@@ -194,7 +199,7 @@ def _figures(found: Measured) -> list[str]:
     return [
         as_time(found.seconds),
         f"{found.count('documents'):,}",
-        f"{found.rate:,.0f}",
+        as_rate(found.rate),
         f"{found.count('embeds'):,}",
         f"{found.count('cache_hits'):,}",
         f"{found.count('retries'):,}",
@@ -212,6 +217,8 @@ def _shown(name: str, value: float | None) -> str:
         return "-"
     if name == "memory peak":
         return human_size(round(value))
+    if name == "documents a second":
+        return as_rate(value)
     return as_time(value) if name == "time" else f"{value:,.0f}"
 
 

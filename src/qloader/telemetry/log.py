@@ -16,12 +16,13 @@ class Log:
     """Writes records. Any thread may; each is one write. What cannot be written is left out: a log ends no run.
 
     Attributes:
+        invocation: What tells the records of this run from those of others.
         run: The number of the run in the state, once there is one.
         told: The error that was recorded last, so that it is recorded once.
 
     Args:
         write: Takes a line, its end included.
-        invocation: What tells the records of this run from those of others; in every record.
+        invocation: In every record.
         level: Records below it are left out.
         clock: The time.
     """
@@ -37,7 +38,7 @@ class Log:
         self.run: int | None = None
         self.told: BaseException | None = None
         self._write = write
-        self._invocation = invocation
+        self.invocation = invocation
         self._least = LEVELS.index(level)
         self._clock = clock
         self._lock = threading.Lock()
@@ -53,7 +54,7 @@ class Log:
         if LEVELS.index(level) < self._least:
             return
         time = self._clock().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        facts = {"time": time, "level": level, "event": event, "invocation": self._invocation, "run": self.run}
+        facts = {"time": time, "level": level, "event": event, "invocation": self.invocation, "run": self.run}
         line = json.dumps({**facts, **{k: v for k, v in fields.items() if k not in facts}}, ensure_ascii=False)
         with self._lock:
             try:

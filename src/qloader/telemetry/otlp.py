@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from qloader import __version__
@@ -134,6 +133,6 @@ def _package(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"monitoring.otlp needs a package that is not installed: {error.name or Path(module).name}",
+            f"monitoring.otlp needs a package that is not installed: {error.name or module}",
             remedy='Install it: pip install "qloader[otlp]", or leave monitoring.otlp out. Nothing was changed.',
         ) from error

@@ -146,18 +146,18 @@ class Agenda:
         Args:
             look: The look.
             started: When it began.
-            is_complete: The sources of which nothing was left out; of the others changes are asked for once more.
+            is_complete: The sources of which nothing was left out; the others are looked at in the same way once more.
         """
         complete = set(is_complete)
         for name in look.sources:
             entry = self._entries[name]
             entry.failures = entry.refusals = 0
             entry.is_alone = False
-            if look.since is None:
-                entry.whole = started
-                entry.wants_whole = False
-            if name in complete or entry.seen is None:
+            if name in complete:
                 entry.seen = started
+            if look.since is None:
+                entry.whole = started if name in complete else entry.whole
+                entry.wants_whole = name not in complete
             entry.next_at = started.steady + self._period(entry)
 
     def failed(self, look: Look, now: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,9 +96,7 @@ class FolderWatch:
                 return
             if isinstance(found, set):
                 changes = [(Change(kind), path) for kind, path in found]
-                names = {
-                    folder.source for change in changes for folder in self._folders if self._concerns(folder, *change)
-                }
+                names = {folder.source for folder in self._folders if self._concern(folder, changes)}
                 if names:
                     self._notices.tell(sorted(names), BY)
 
@@ -115,11 +113,14 @@ class FolderWatch:
                 found[real] = (facts.st_dev, facts.st_ino)
         return found
 
-    def _concerns(self, folder: _Folder, change: Change, changed: str) -> bool:
+    def _concern(self, folder: _Folder, changes: Iterable[tuple[Change, str]]) -> bool:
+        root = os.path.realpath(folder.path)
+        return any(self._concerns(folder, root, *change) for change in changes)
+
+    def _concerns(self, folder: _Folder, root: str, change: Change, changed: str) -> bool:
         """Whether a change may be one of documents: of a file that is selected, or of a folder that came or went."""
         if any(changed == own or changed.startswith(own + end) for own in self._own for end in (os.sep, "-")):
             return False
-        root = os.path.realpath(folder.path)
         if not changed.startswith(root + os.sep):
             return changed == root
         path = Path(changed).relative_to(root).as_posix()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qloader.applying.result import ApplyResult
     from qloader.planning.plan import PlanHeader
     from qloader.telemetry.log import Log
+    from qloader.telemetry.measured import Measured
     from qloader.workspace.planning import PlanResult
 
 End = Literal["applied", "unchanged", "refused", "failed"]
@@ -42,9 +43,9 @@ class Outcome:
         result: What the apply did; None where there was none.
         error: Why it was refused or failed.
         is_by_source: Whether the sources would fare differently, were each looked at by itself.
-        left: The sources of which documents were left as they were.
         partial: Sources that could not be listed as far as was asked, each with the reasons.
         warnings: What else the plan warns of, a sentence each.
+        measured: The figures of the run, where one was applied and is measured.
     """
 
     look: Look
@@ -54,9 +55,23 @@ class Outcome:
     result: ApplyResult | None = None
     error: Exception | None = None
     is_by_source: bool = False
-    left: frozenset[str] = frozenset()
     partial: tuple[tuple[str, tuple[str, ...]], ...] = ()
     warnings: tuple[str, ...] = ()
+    measured: Measured | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no document was left as it was."""
+        return self.result is None or self.result.is_complete
+
+    def left(self, source: str) -> tuple[str, ...]:
+        """Why documents of a source were left as they were."""
+        failures = () if self.result is None else self.result.failures
+        return tuple(f"{one.document_id}: {one.detail}" for one in failures if one.source == source)
+
+    def missed(self, source: str) -> tuple[str, ...]:
+        """Why not all of a source is in the index, as far as it was to be."""
+        return (*dict(self.partial).get(source, ()), *self.left(source))
 
 
 class Looker:
@@ -104,9 +119,9 @@ class Looker:
         outcome = Outcome(look, "unchanged", Moment())
         try:
             outcome = self._look(outcome)
-        except InterruptedRunError:
-            raise
         except Exception as error:  # a service outlives what ends a command
+            if isinstance(error, InterruptedRunError) and self._should_stop():
+                raise
             refused = isinstance(error, GuardError)
             outcome = replace(
                 outcome,
@@ -121,7 +136,8 @@ class Looker:
         # A workspace of its own for each look: what one remembers of the state must not outlive it.
         workspace = Workspace(Settings.of(self._config, tell=self._tell))
         request = self._request(look)
-        with workspace.measured(is_apply=True, log=self._log), self._planning(workspace, request) as planned:
+        measuring = workspace.measured(is_apply=True, log=self._log)
+        with measuring as run, self._planning(workspace, request) as planned:
             header = planned.plan.header
             outcome = replace(outcome, warnings=_warnings(header, planned), partial=_partial(header, request))
             if planned.refusal is not None:
@@ -135,12 +151,13 @@ class Looker:
                 result = workspace.apply(planned.plan, should_stop=self._should_stop, listener=self._listener)
             finally:
                 self.is_applying = False
+            measured = None if run.measures is None else run.measures.measured()
         self._recorded.update((source.name, source.revision) for source in header.sources)
         return replace(
             outcome,
             end="unchanged" if header.is_empty else "applied",
             result=result,
-            left=frozenset(failure.source for failure in result.failures),
+            measured=measured,
         )
 
     def _request(self, look: Look) -> PlanRequest:
@@ -153,11 +170,17 @@ class Looker:
     def _planning(self, workspace: Workspace, request: PlanRequest) -> Iterator[PlanResult]:
         self.is_planning = True
         try:
+            self._check_wanted()  # a signal that came before is_planning was set has raised nothing
             with workspace.temporary_plan(request) as planned:
                 self.is_planning = False
+                self._check_wanted()
                 yield planned
         finally:
             self.is_planning = False
+
+    def _check_wanted(self) -> None:
+        if self._should_stop():
+            raise InterruptedRunError("stopped before anything was changed")
 
     def _is_worth_a_record(self, header: PlanHeader, look: Look) -> bool:
         """Whether a look that found nothing to do is applied all the same: the first one, and one at another commit."""

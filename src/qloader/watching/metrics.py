@@ -18,7 +18,9 @@ def render_metrics(standing: Standing, notices: Mapping[str, int]) -> str:
         standing: How it stands.
         notices: How many notices came so far, by who told them.
     """
-    return "\n".join([*_lines(standing, notices), "# EOF", ""])
+    # What the last run tells of itself ends as a text of its own would.
+    run = standing.run.removesuffix("\n").removesuffix("# EOF").rstrip("\n")
+    return "\n".join([*_lines(standing, notices), *([run] if run else []), "# EOF", ""])
 
 
 def _lines(standing: Standing, notices: Mapping[str, int]) -> Iterator[str]:
@@ -30,20 +32,22 @@ def _lines(standing: Standing, notices: Mapping[str, int]) -> Iterator[str]:
         yield f'qloader_watch_notices_total{{by="{_label(by)}"}} {count}'
     yield from _family("qloader_watch_busy", "gauge", "Whether a look goes on.")
     yield f"qloader_watch_busy {int(standing.busy is not None)}"
-    yield from _family("qloader_watch_start_time_seconds", "gauge", "When the service began, since 1970.", "seconds")
-    yield f"qloader_watch_start_time_seconds {standing.started.wall:.3f}"
+    yield from _family(
+        "qloader_watch_start_timestamp_seconds", "gauge", "When the service began, since 1970.", "seconds"
+    )
+    yield f"qloader_watch_start_timestamp_seconds {standing.started.wall:.3f}"
     yield from _family("qloader_watch_source_trouble", "gauge", "Whether the last look at a source did not go well.")
     for name, source in standing.sources.items():
         yield f'qloader_watch_source_trouble{{source="{_label(name)}"}} {int(bool(source.trouble))}'
     yield from _family(
-        "qloader_watch_source_success_time_seconds",
+        "qloader_watch_source_success_timestamp_seconds",
         "gauge",
         "When the last look at a source began that went well, since 1970.",
         "seconds",
     )
     for name, source in standing.sources.items():
         if source.success is not None:
-            yield f'qloader_watch_source_success_time_seconds{{source="{_label(name)}"}} {source.success.wall:.3f}'
+            yield f'qloader_watch_source_success_timestamp_seconds{{source="{_label(name)}"}} {source.success.wall:.3f}'
     yield from _family("qloader_documents", "gauge", "Documents in the index, by source.")
     for name, source in standing.sources.items():
         yield f'qloader_documents{{source="{_label(name)}"}} {source.documents}'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -33,7 +33,7 @@ class Routes:
     board: StandingBoard
     notices: Notices
     sources: Mapping[str, SourceSection]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
 
     def answer(self, request: Request) -> Response:
         """The answer to a request."""

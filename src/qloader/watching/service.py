@@ -6,13 +6,14 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qloader.config.models import Config
 from qloader.config.watching import WatchConfig, parse_listen
 from qloader.errors import ConfigError, InterruptedRunError, QloaderError
 from qloader.sources.protocol import ListsChanges
+from qloader.telemetry.openmetrics import render
 from qloader.watching.agenda import Agenda, Habit, Look, Pace
 from qloader.watching.commits import CommitWatch
 from qloader.watching.folders import FolderWatch
@@ -43,7 +44,7 @@ class Watch:
 
     pace: Pace
     listen: tuple[str, int] | None = None
-    secrets: Mapping[str, str] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, config: Config, *, interval: float | None = None, listen: str | None = None) -> Watch:
@@ -99,7 +100,7 @@ class Service:
         self._board = StandingBoard(workspace.name, self._habits)
         self._looker = Looker(settings, should_stop=lambda: self._asked > 0, listener=tell, tell=self._warn, log=log)
         self._by: dict[str, str] = {}
-        self._partial: dict[str, tuple[str, ...]] = {}
+        self._missed: dict[str, tuple[str, ...]] = {}
         self._warned: set[str] = set()
 
     def stop(self) -> None:
@@ -137,6 +138,7 @@ class Service:
             self._tell(Watching(self._board.read().name, self._habits, address))
             supervisor = Supervisor(os.environ)
             supervisor.ready()
+            self._count()
             try:
                 while not self._asked:
                     self._take_notices()
@@ -177,7 +179,7 @@ class Service:
             return
         listener = listen(*self._watch.listen)
         sources = self._settings.config.sources
-        routes = Routes(self._board, self._notices, sources, self._watch.secrets or {})
+        routes = Routes(self._board, self._notices, sources, self._watch.secrets)
         with contextlib.closing(Server(listener, routes.answer)):
             yield address_of(listener)
 
@@ -205,8 +207,6 @@ class Service:
             return [outcome]
         apart = []
         for one in self._agenda.split(look):
-            if self._asked:
-                raise KeyboardInterrupt
             apart.append(self._look(one))
             self._record(apart[-1])
         if all(one.error is None for one in apart):
@@ -247,20 +247,29 @@ class Service:
 
     def _record_success(self, outcome: Outcome) -> None:
         look = outcome.look
-        partial = dict(outcome.partial)
-        # What could not be listed is asked for again next time; if the reason stays, it is no passing one.
-        new = {name for name, reasons in partial.items() if self._partial.get(name) != reasons}
-        self._partial = {n: r for n, r in self._partial.items() if n not in look.sources} | partial
-        for name in sorted(new):
-            for reason in partial[name]:
+        missed = {name: outcome.missed(name) for name in look.sources}
+        # What was missed is asked for again next time; if the reason stays the same, it is no passing one.
+        new = {name for name, reasons in missed.items() if reasons and reasons != self._missed.get(name)}
+        self._missed |= missed
+        for name, reasons in outcome.partial:
+            for reason in reasons:
                 self._warn(f"{name}: {reason}")
-        self._agenda.went_well(look, outcome.started, is_complete=set(look.sources) - new - outcome.left)
+        self._agenda.went_well(look, outcome.started, is_complete=set(look.sources) - new)
         for name in look.sources:
-            left = sum(f.source == name for f in outcome.result.failures) if outcome.result else 0
+            left = len(outcome.left(name))
             trouble = f"documents of {name} were left as they were: {left:,}" if left else ""
             self._board.record(name, success=None if left else outcome.started, trouble=trouble)
         if look.since is None and set(look.sources) == self._habits.keys():
             self._board.record(CONFIG)
+        if outcome.measured is not None and outcome.end == "applied":
+            text = render(
+                outcome.measured,
+                name=self._board.read().name,
+                at=time.time(),
+                is_over=True,
+                is_well=outcome.is_complete,
+            )
+            self._board.measured(text)
         if outcome.result is not None:
             self._count()
 

@@ -40,6 +40,7 @@ class Standing:
         points: How many points the index holds.
         looks: How many looks ended how.
         busy: Since when a look goes on; None where none does.
+        run: The figures of the last apply that changed something, as OpenMetrics text; empty where there are none.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Standing:
     points: int = 0
     looks: Mapping[str, int] = field(default_factory=dict)
     busy: Moment | None = None
+    run: str = ""
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -109,6 +111,11 @@ class StandingBoard:
                 changed = replace(source, trouble=trouble, success=success or source.success)
                 self._now = replace(self._now, sources={**self._now.sources, name: changed})
         return trouble != before
+
+    def measured(self, run: str) -> None:
+        """The figures of an apply, as OpenMetrics text."""
+        with self._lock:
+            self._now = replace(self._now, run=run)
 
     def count(self, documents: Mapping[str, int], points: int) -> None:
         """What the index holds now, by source."""

@@ -2,7 +2,8 @@
 
 The state is locked meanwhile, and the collection is held by the process that does it, so that nobody writes and no
 search is answered. Killed at any moment, that process leaves a whole collection: the engine builds what is new beside
-what is there, and leaves that alone until the new one is complete.
+what is there, and leaves that alone until the new one is complete. Where this process is killed, that one goes on by
+itself, and keeps the folder's lock until it is done.
 """
 
 from __future__ import annotations

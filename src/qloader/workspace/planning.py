@@ -558,8 +558,8 @@ def _check_own(settings: Settings) -> None:
             f"the pipeline (chunking or embedding) changed, and the collection {settings.collection} is shared: what "
             "one tenant replaces would be replaced for all",
             remedy="Set chunking and embedding back. Or load a new collection with them, alone or each tenant for "
-            "itself: choose another name in index.collection and another state (docs/configuration.md, Many states in one "
-            "collection).",
+            "itself: choose another name in index.collection and another state (docs/configuration.md, Many states in "
+            "one collection).",
         )
 
 

@@ -41,6 +41,9 @@ from qloader.workspace.planning import has_other_vectors
 from qloader.workspace.running import Run, header_of
 from qloader.workspace.settings import Settings
 
+SEARCHES_WAIT = 60.0
+"""Seconds to wait for a moment between searches of an embedded collection, where the work cannot go on without it."""
+
 NAMED = 3
 """Documents that an error names."""
 
@@ -181,7 +184,7 @@ class Replacement(Run):
     def _dense_size(self, live: Live) -> int | None:
         """How long dense vectors are: as in the live collection, where its vectors are taken over; it asks nobody."""
         if header_of(self._state).pipeline in live.reusable:
-            with contextlib.suppress(HeldError), live.open_index() as index:
+            with contextlib.suppress(HeldError), live.open_index(False) as index:
                 if (info := index.describe()) is not None:
                     return info.dense
         return self._embedders.dense_size(self.first_text)
@@ -189,17 +192,17 @@ class Replacement(Run):
     @contextlib.contextmanager
     def _open_live(self, store: StateStore, live: str) -> Iterator[Live]:
         """What may be taken over of the live collection; one on a server is opened once, nobody is kept from it."""
-        opened: Callable[[], Index] = partial(self._settings.open_index, is_patient=True, target=live)
+        opened: Callable[..., Index] = partial(self._settings.open_index, is_patient=True, target=live)
         with contextlib.ExitStack() as stack:
             if self._settings.embedded_path is None:
                 index = stack.enter_context(contextlib.closing(opened()))
 
-                def open_index() -> AbstractContextManager[Index]:
+                def open_index(waits_long: bool) -> AbstractContextManager[Index]:
                     return contextlib.nullcontext(index)
             else:
 
-                def open_index() -> AbstractContextManager[Index]:
-                    return contextlib.closing(opened())
+                def open_index(waits_long: bool) -> AbstractContextManager[Index]:
+                    return contextlib.closing(opened(lock_wait=SEARCHES_WAIT if waits_long else None))
 
             yield Live(
                 state=self._state,
@@ -258,8 +261,8 @@ def switch(
     found = index.target()
     if found not in (None, live, to):
         raise ForeignIndexError(
-            f"{settings.collection} stands for {found} now, and stood for {live} when this began: somebody else changed "
-            "that",
+            f"{settings.collection} stands for {found} now, and stood for {live} when this began: somebody else "
+            "changed that",
             remedy=f"Let it stand for {live} again, then run the same command again.",
         )
     # The token goes into the copy too, and so tells later whether that is of this switch.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +101,7 @@ class Workspace:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lease: Lease | None = None
-        self._measuring: Measuring | None = None
+        self._here = threading.local()  # what is measured in each thread: several may plan and apply at once
 
     @classmethod
     def open(
@@ -174,15 +175,21 @@ class Workspace:
         Raises:
             ConfigError: The trace or the log cannot be written, or a package for `monitoring.otlp` is missing.
         """
-        if self._measuring is not None:
-            yield self._measuring
+        outer = self._measuring
+        if outer is not None:
+            yield outer
             return
         with measuring(self.settings, is_apply=is_apply, profile=profile, log=log) as run:
-            self._measuring = run
+            self._here.measuring = run
             try:
                 yield run
             finally:
-                self._measuring = None
+                self._here.measuring = None
+
+    @property
+    def _measuring(self) -> Measuring | None:
+        """What is measured in this thread."""
+        return getattr(self._here, "measuring", None)
 
     def advice(self) -> tuple[str, ...]:
         """Where the time of a run went, and what would change that, within `measured`; nothing of a short one."""

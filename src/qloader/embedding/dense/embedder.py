@@ -164,8 +164,8 @@ class DenseEmbedder:
                 known.update(zip(done, self._keep(done, vectors, kind), strict=True))
         except EmbeddingError as error:
             if error.came_back:
-                done, rows = zip(*error.came_back, strict=True)
-                self._keep(done, np.stack(rows), kind)
+                texts_back, rows = zip(*error.came_back, strict=True)
+                self._keep(texts_back, np.stack(rows), kind)
             if isinstance(error, TextError):
                 error.positions = tuple(position for position, text in enumerate(wanted) if text == error.text)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
+from functools import partial
 from typing import TypeVar
 
 from qloader.crew import Crew
@@ -22,7 +23,8 @@ def side_by_side(work: Callable[[T, Pause], R], items: Sequence[T], parallel: in
     """Calls a function for every item, some at a time, and gives the results as they come, in no order.
 
     When one fails, what has not been sent is dropped, but what is under way is waited for and given: it is paid for.
-    When the reader stops (Ctrl-C), or the current thread is told to, that ends within a second, too.
+    When the reader stops (Ctrl-C), or the current thread is told to, that ends within a second, too. Where it is told to
+    end, but not at once, what is under way is waited for.
 
     Args:
         work: Is given an item, and how to wait.
@@ -34,18 +36,23 @@ def side_by_side(work: Callable[[T, Pause], R], items: Sequence[T], parallel: in
     """
     if parallel == 1 or len(items) <= 1:
         for item in items:
+            _go_on()
             yield work(item, sleep)
             beat()
         return
-    stop = current_stop()
-    is_over = Stop(stop)
+    is_over = Stop(current_stop())
 
     def pause(seconds: float) -> None:
         if is_over.wait(seconds):
             raise AbandonedError
 
+    def call(item: T) -> R:
+        if is_over.is_ending:
+            raise AbandonedError
+        return work(item, pause)
+
     crew = Crew(min(parallel, len(items)), "embed")
-    futures = [crew.submit(lambda item=item: work(item, pause)) for item in items]  # type: ignore[misc]
+    futures = [crew.submit(partial(call, item)) for item in items]
     failure: BaseException | None = None
     try:
         for future in as_completed(futures):
@@ -59,10 +66,15 @@ def side_by_side(work: Callable[[T, Pause], R], items: Sequence[T], parallel: in
                 is_over.set()
                 for other in futures:
                     other.cancel()
-        if stop is not None and stop.is_set():
-            raise StoppedError
+        _go_on()
         if failure is not None:
             raise failure
     finally:
         is_over.set()
         crew.close()
+
+
+def _go_on() -> None:
+    stop = current_stop()
+    if stop is not None and stop.is_ending:
+        raise StoppedError
