@@ -23,8 +23,8 @@ def side_by_side(work: Callable[[T, Pause], R], items: Sequence[T], parallel: in
     """Calls a function for every item, some at a time, and gives the results as they come, in no order.
 
     When one fails, what has not been sent is dropped, but what is under way is waited for and given: it is paid for.
-    When the reader stops (Ctrl-C), or the current thread is told to, that ends within a second, too. Where it is told to
-    end, but not at once, what is under way is waited for.
+    When the reader stops (Ctrl-C), or the current thread is told to, that ends within a second, too. Where it is told
+    to end, but not at once, what is under way is waited for.
 
     Args:
         work: Is given an item, and how to wait.
