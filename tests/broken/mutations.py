@@ -399,7 +399,7 @@ MUTATIONS = (
     ),
     _one(
         "foreign-points-counted", STALE, "points are looked for without their lineage", "index/protocol.py",
-        '    fields = {"qloader.lineage": lineage}\n', "    fields = {}\n",
+        "    if lineage is not None:\n        fields[LINEAGE] = lineage\n", "",
         "tests/applying/test_stale_and_foreign.py::test_points_of_others_are_never_read_touched_or_counted",
         "tests/index/test_index_contract.py",
     ),

@@ -21,7 +21,7 @@ WITHOUT_AN_ENTRY = {
 """Messages that the page leaves out, and why."""
 
 SPOKEN_FOR_OTHERS = {
-    "applying/executor.py:FailureRecord": "the sentence of SKIP_REASONS",
+    "applying/preparing.py:FailureRecord": "the sentence of SKIP_REASONS",
     "applying/preconditions.py:StalePlanError": "_why_stale",
     "cli/app.py:_say": "an error's own text, or the system's",
     "config/load.py:ConfigError": "the mistakes of a file",

@@ -13,20 +13,24 @@ from support.workspaces import make_workspace
 
 DOCUMENTS, SIZE = 24, 1_000_000
 ROOM = 40_000_000
-"""Bytes that the apply may have beside what the process has when it begins; a batch of usual size takes more."""
+"""Bytes that the apply may have beside what the process has when the index is open; a batch of usual size takes more."""
 
 APPLY = """\
 import resource, sys
 from qloader import Workspace
 from qloader.applying.events import Adapted
-from qloader.workspace import applying, preparing, preparer  # what it will need is there before the limit is
-import psutil, qdrant_edge
+import psutil
 workspace = Workspace.open(sys.argv[1])
 plan = workspace.read_plan(sys.argv[2])
-limit = psutil.Process().memory_info().data + int(sys.argv[3])
-resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-adapted = []
-result = workspace.apply(plan, listener=lambda event: isinstance(event, Adapted) and adapted.append(event))
+adapted, edges = [], []
+def limit():  # at the first batch edge: the engine takes a good deal when it is opened, and no limit well
+    if not edges:
+        edges.append(psutil.Process().memory_info().data + int(sys.argv[3]))
+        resource.setrlimit(resource.RLIMIT_DATA, (edges[0], edges[0]))
+    return False
+result = workspace.apply(
+    plan, should_stop=limit, listener=lambda event: isinstance(event, Adapted) and adapted.append(event)
+)
 print(result.created, min(event.batch_size for event in adapted))
 """
 
