@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo playground test check format docs screenshots plans bench quality faults broken audit clean
+.PHONY: demo playground test check format docs screenshots plans bench bench-full quality faults broken audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -65,6 +65,10 @@ plans: $(STAMP)
 # Ratios to a floor within one run; writes docs/benchmarks.md.
 bench: $(STAMP)
 	$(BIN)/python bench/run.py --write docs/benchmarks.md
+
+# The same for other tools, each in an environment of its own, beside qloader; needs the network and an hour or so.
+bench-full: $(STAMP)
+	$(BIN)/python bench/peers.py --write docs/benchmarks.md --images docs/images
 
 # How good search is over the README and docs, with a real small model; writes the figures into docs/embedding.md.
 quality: $(STAMP)

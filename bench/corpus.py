@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 WORDS = (
@@ -59,6 +61,72 @@ def write_corpus(folder: Path, pages: int, *, seed: int = 1) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         size += path.write_text(page(random_, number), encoding="utf-8")
     return size
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What was done to a corpus; paths are as they are afterwards, those of the deleted as they were.
+
+    Attributes:
+        edited: Pages with one paragraph that is other, new or gone.
+        added: New pages.
+        deleted: Pages that are gone.
+        renamed: New names of pages whose bytes stayed.
+    """
+
+    edited: Sequence[Path]
+    added: Sequence[Path]
+    deleted: Sequence[Path]
+    renamed: Sequence[Path]
+
+
+def change_corpus(folder: Path, *, seed: int = 2) -> Changed:
+    """Edits 1 % of the pages, and adds, deletes and renames 0.2 % each: no page twice, at least one of each."""
+    random_ = random.Random(seed)
+    pages = sorted(folder.rglob("*.md"))
+    some, few = max(len(pages) // 100, 1), max(len(pages) // 500, 1)
+    chosen = random_.sample(pages, some + 2 * few)
+    edited, deleted = chosen[:some], chosen[some : some + few]
+    edit_pages(edited, random_)
+    for path in deleted:
+        path.unlink()
+    renamed = rename_pages(chosen[some + few :])
+    added = []
+    for number in range(len(pages), len(pages) + few):
+        path = folder / "section-new" / f"page-{number:07d}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(page(random_, number), encoding="utf-8")
+        added.append(path)
+    return Changed(edited, added, deleted, renamed)
+
+
+def rename_pages(paths: Sequence[Path]) -> list[Path]:
+    """Gives pages other names in their folders; the new paths."""
+    return [path.rename(path.with_name(f"renamed-{path.name}")) for path in paths]
+
+
+def edit_pages(paths: Sequence[Path], random_: random.Random) -> None:
+    """Edits a paragraph in each page, in one of five ways in turn."""
+
+    def words(number: int) -> str:
+        return " ".join(random_.choices(WORDS, k=number)).capitalize() + "."
+
+    for number, path in enumerate(paths):
+        parts = path.read_text(encoding="utf-8").split("\n\n")
+        place = random_.choice([place for place, part in enumerate(parts) if part[0].isalpha() and len(part) > 100])
+        match number % 5:
+            case 0:
+                parts[place] = words(len(parts[place].split()))
+            case 1:
+                first, rest = parts[place].split(" ", 1)
+                parts[place] = f"{first} another {rest}"
+            case 2:
+                parts[place] += " " + words(12)
+            case 3:
+                parts.insert(place, words(60))
+            case _:
+                del parts[place]
+        path.write_text("\n\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":

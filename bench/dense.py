@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cpu_model
-from corpus import WORDS, write_corpus
+from corpus import edit_pages, write_corpus
 from measure import Row, Run, run_process
 
 HERE = Path(__file__).parent
@@ -117,7 +117,8 @@ def edit(base: Path, documents: int) -> Iterator[Row]:
     """One percent of the documents edited, a paragraph in each."""
     configure(base, documents, WORD_VECTORS)
     run_in(base, QLOADER, "apply", "--auto-approve")
-    changed = _edit(base / "docs", documents // 100)
+    random_, changed = random.Random(2), documents // 100
+    edit_pages(random_.sample(sorted((base / "docs").rglob("*.md")), changed), random_)
     run = run_in(base, QLOADER, "apply", "--auto-approve", "--format", "json")
     embedded = texts_embedded(run)
     yield Row(
@@ -141,32 +142,6 @@ def hybrid_search(base: Path, documents: int) -> Iterator[Row]:
             "/ the engine alone",
             f"{ours:.2f} ms", f"{floor:.2f} ms", ours / floor, "p50 < 10 ms", ours < 10, f"{run.memory:.0f} MB",
         )  # fmt: skip
-
-
-def _edit(folder: Path, count: int) -> int:
-    """Edits a paragraph in each of so many documents, in one of five ways; how many paragraphs that is."""
-    random_ = random.Random(2)
-
-    def words(number: int) -> str:
-        return " ".join(random_.choices(WORDS, k=number)).capitalize() + "."
-
-    for number, path in enumerate(random_.sample(sorted(folder.rglob("*.md")), count)):
-        parts = path.read_text(encoding="utf-8").split("\n\n")
-        place = random_.choice([place for place, part in enumerate(parts) if part[0].isalpha() and len(part) > 100])
-        match number % 5:
-            case 0:
-                parts[place] = words(len(parts[place].split()))
-            case 1:
-                first, rest = parts[place].split(" ", 1)
-                parts[place] = f"{first} another {rest}"
-            case 2:
-                parts[place] += " " + words(12)
-            case 3:
-                parts.insert(place, words(60))
-            case _:
-                del parts[place]
-        path.write_text("\n\n".join(parts), encoding="utf-8")
-    return count
 
 
 def cached_keys(base: Path, documents: int) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A corpus that is larger than the memory that a process may have, in one piece and in all its forms: it is loaded."""
+"""A limit on memory that usual batches, and what runs ahead of them, would not fit into: the corpus is loaded."""
 
 from __future__ import annotations
 
@@ -9,46 +9,53 @@ from pathlib import Path
 
 import pytest
 
+from qloader import Workspace
 from support.workspaces import make_workspace
 
 DOCUMENTS, SIZE = 24, 1_000_000
-ROOM = 40_000_000
-"""Bytes that the apply may have beside what the process has when the index is open; a batch of usual size takes more."""
+ROOM = {1: 40_000_000, 4: 76_000_000}
+"""By workers: bytes that the apply may have beside what one of a single document takes. About as much as the engine
+needs for so much text, and a little: an apply that does not adapt itself dies."""
 
 APPLY = """\
 import resource, sys
+import psutil
 from qloader import Workspace
 from qloader.applying.events import Adapted
-import psutil
-workspace = Workspace.open(sys.argv[1])
-plan = workspace.read_plan(sys.argv[2])
-adapted, edges = [], []
-def limit():  # at the first batch edge: the engine takes a good deal when it is opened, and no limit well
-    if not edges:
-        edges.append(psutil.Process().memory_info().data + int(sys.argv[3]))
-        resource.setrlimit(resource.RLIMIT_DATA, (edges[0], edges[0]))
+small, large, room = sys.argv[1:]
+taken, adapted = [], []
+def take_down():
+    taken.append(psutil.Process().memory_info().data)
     return False
-result = workspace.apply(
-    plan, should_stop=limit, listener=lambda event: isinstance(event, Adapted) and adapted.append(event)
-)
+workspace = Workspace.open(small + "/qloader.yaml")
+workspace.apply(workspace.read_plan(small + "/plan.json"), should_stop=take_down)
+limit = max(taken) + int(room)  # the engine, once open, and its threads' stacks are in it
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+workspace = Workspace.open(large + "/qloader.yaml")
+plan = workspace.read_plan(large + "/plan.json")
+result = workspace.apply(plan, listener=lambda event: isinstance(event, Adapted) and adapted.append(event))
 print(result.created, min(event.batch_size for event in adapted))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts what a process writes to on Linux alone")
-def test_a_corpus_larger_than_the_memory_is_loaded(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, max_chars=100_000, batch=256)
-    config = workspace.settings.config.file
-    config.write_text(config.read_text() + "resources: {check_interval: 10ms}\n")
-    words = random.Random(1).choices(range(10_000), k=50_000)
+@pytest.mark.parametrize("workers", ROOM)
+def test_a_corpus_is_loaded_in_less_memory_than_usual_batches_take(tmp_path: Path, workers: int) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    words = random.Random(1).choices(range(10_000), k=SIZE // 50)
     paragraph = " ".join(f"w{word}" for word in words)[: SIZE // 10]
-    for number in range(DOCUMENTS):
-        text = "\n\n".join(f"# {number} {part}\n\n{paragraph}" for part in range(10))
-        (tmp_path / "docs" / f"{number}.md").write_text(text)
-    plan = workspace.plan(tmp_path / "plan.json").plan
+    for folder, documents in ((small, 1), (large, DOCUMENTS)):
+        workspace = make_workspace(folder, max_chars=100_000, batch=256, workers=workers)
+        config = workspace.settings.config.file
+        config.write_text(config.read_text() + "resources: {check_interval: 10ms}\n")
+        for number in range(documents):
+            text = "\n\n".join(f"# {number} {part}\n\n{paragraph}" for part in range(10))
+            (folder / "docs" / f"{number}.md").write_text(text)
+        Workspace.open(config).plan(folder / "plan.json")
     done = subprocess.run(
-        [sys.executable, "-c", APPLY, str(config), str(plan.path), str(ROOM)], capture_output=True, text=True
+        [sys.executable, "-c", APPLY, str(small), str(large), str(ROOM[workers])], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split()[0] == str(DOCUMENTS)
-    assert int(done.stdout.split()[1]) < 256
+    created, smallest = done.stdout.split()
+    assert int(created) == DOCUMENTS
+    assert int(smallest) < 256

@@ -223,7 +223,8 @@ def test_a_provider_that_hangs_is_named_with_what_it_was_given(tmp_path: Path, m
     monkeypatch.syspath_prepend(tmp_path)
     with (folder / "qloader.yaml").open("a") as config:
         config.write(
-            "embedding: {dense: {provider: python, function: 'a_provider_that_hangs:embed', model: m, dimensions: 2}}\n"
+            "embedding: {cache: {path: vectors.db}, "
+            "dense: {provider: python, function: 'a_provider_that_hangs:embed', model: m, dimensions: 2}}\n"
         )
     workspace = Workspace.open(folder / "qloader.yaml")
     monkeypatch.setattr(stages, "FIRST_ANSWER", 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qloader.counting import counted
 from qloader.errors import ForeignIndexError, StalePlanError, StateError
-from qloader.index.protocol import CollectionInfo
+from qloader.index.protocol import CollectionInfo, is_relative
 from qloader.planning.plan import PlanHeader
 from qloader.state.records import RunRecord, StateHeader
 from qloader.state.store import StateStore
@@ -161,6 +161,29 @@ def check_index(
         + (f"this state is {ours}" if ours else "there is no state here"),
         remedy="Find that state (state.path, QLOADER_HOME) or restore a backup of it, rebuild it from the points "
         "with `qloader state rebuild`, or choose another name in index.collection.",
+    )
+
+
+def check_target(header: StateHeader | None, found: str | None) -> None:
+    """Refuses a collection that the name stands for and the state does not describe: somebody else led it there.
+
+    Args:
+        header: What the state says of itself.
+        found: What the name stands for; None where that is nothing. A collection that can never be ours passes.
+
+    Raises:
+        ForeignIndexError: With the ways out.
+    """
+    if header is None or header.is_switching or not header.target or found in (None, header.target):
+        return
+    if not is_relative(found, header.collection):  # `check_index` says whose it is
+        return
+    raise ForeignIndexError(
+        f"{header.collection} stands for the collection {found}, and the state describes {header.target}: somebody "
+        "else changed that",
+        remedy=f"`qloader rollback` takes over {found}, and a second one leads back to {header.target}."
+        if found == header.replaced
+        else f"Let it stand for {header.target} again, or take over {found} with `qloader state rebuild`.",
     )
 
 

@@ -118,7 +118,8 @@ def plan_write(change: Change, read: ReadDocument, applied: Applied, labels: Poi
         title=document.title,
         tenant=labels.tenant,
     )
-    ids = record.point_ids()
+    keys = record.point_keys()
+    ids = [point_text(key) for key in keys]
     facts = PayloadFacts(
         source=change.source,
         source_type=labels.source_type,
@@ -141,7 +142,7 @@ def plan_write(change: Change, read: ReadDocument, applied: Applied, labels: Poi
     stale = tuple(dict.fromkeys(i for i in (*old, *sorted(touched)) if i not in new_ids))
     is_reusable = applied.before is not None and applied.before.pipeline in labels.reusable
     kept = frozenset(i for i in ids if i in old and i not in touched) if is_reusable else frozenset()
-    written = [point_bytes(point) for point in ids if point not in kept]
+    written = [key for key, point in zip(keys, ids, strict=True) if point not in kept]
     removed = [point_bytes(point) for point in old if point not in new_ids]
     if change.from_id is None:
         intents = [IntentRecord(change.source, change.id, _unique(*written, *removed, *applied.intent))]

@@ -7,7 +7,6 @@ All are xxh3-128 (fast, not cryptographic: they detect change, they do not authe
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -96,11 +95,12 @@ def point_keys(source: str, document_id: str, chunks: Iterable[bytes], *, tenant
         chunks: The hashes of its chunks.
         tenant: Whose points they are in a shared collection; empty in any other.
     """
-    seen: Counter[bytes] = Counter()
+    seen: dict[bytes, int] = {}
     keys = []
     for chunk in chunks:
-        keys.append(point_key(source, document_id, chunk, seen[chunk], tenant=tenant))
-        seen[chunk] += 1
+        occurrence = seen.get(chunk, 0)
+        keys.append(point_key(source, document_id, chunk, occurrence, tenant=tenant))
+        seen[chunk] = occurrence + 1
     return keys
 
 

@@ -754,9 +754,9 @@ def _to_edge(vectors: Vectors) -> dict[str, Any]:
 def _vector_to_edge(vector: SparseVector | Sequence[float]) -> Any:
     if not isinstance(vector, SparseVector):
         return list(vector)
-    from qdrant_edge import SparseVector as EdgeSparseVector
+    import qdrant_edge
 
-    return EdgeSparseVector(list(vector.indices), list(vector.values))
+    return qdrant_edge.SparseVector(list(vector.indices), list(vector.values))
 
 
 def _read_ahead(shard: Path) -> None:

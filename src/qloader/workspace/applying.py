@@ -35,6 +35,7 @@ from qloader.workspace.replacing import (
     remove_collection,
     remove_state,
     remove_strangers,
+    see_to_target,
     settle,
 )
 from qloader.workspace.rolling_back import remove_kept
@@ -102,6 +103,7 @@ def _apply(
             raise StalePlanError(
                 "an apply that was cut short was ended first, and the state is another by now", remedy="Plan again."
             )
+        see_to_target(settings, index, known)
         info = _look(settings, index, without_engine=replaces)
         documents = count_held(records.values())
         check_index(info, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
@@ -219,7 +221,10 @@ def _find_making(
     """
     if info is None:
         return Making(dense_size())
-    if not header.summary.chunks_embed or (header.index.action == "none" and settings.has_dense == bool(info.dense)):
+    if not header.summary.chunks_embed:
+        return None
+    # What was emptied may be of another model by now, whose vectors are as long as they are.
+    if header.index.action == "none" and settings.has_dense == bool(info.dense) and (info.points or not info.dense):
         return None
     size = dense_size()
     if not info.points and info.dense != size and not info.is_shared:

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qloader.applying.preconditions import check_index, check_state
+from qloader.applying.preconditions import check_index, check_state, check_target
 from qloader.documents.document import SKIP_REASONS
 from qloader.documents.hashing import EMPTY_ROOT
-from qloader.errors import ConfigError, GuardError, QloaderError, SourceError, StalePlanError
+from qloader.errors import ConfigError, ForeignIndexError, GuardError, QloaderError, SourceError, StalePlanError
 from qloader.joining import is_database_error
 from qloader.manifest.cache import Cache
 from qloader.manifest.manifest import Manifest
@@ -162,6 +162,7 @@ def make_plan(
         request = replace(request, allow_deletes=tuple(sorted(known.sources)), allow=tuple(sorted(asking)))
     documents = sum(source.documents for source in known.sources.values())
     check_embedded_marker(settings, known.header, documents)
+    _check_embedded_target(settings, known.header)
     if _replaces(settings, request, known):
         _check_own(settings)
         _check_whole(settings, request, known)
@@ -358,16 +359,42 @@ def check_embedded_marker(settings: Settings, header: StateHeader | None, docume
         ForeignIndexError: The index is another state's, or gone.
     """
     if settings.embedded_path is not None:
-        check_index(describe_embedded(settings), header, documents=documents, collection=settings.collection)
+        info = describe_embedded(settings)
+        if info is None and header is not None and header.target:  # the next apply lets the name stand for that again
+            info = describe_embedded(settings, header.target)
+        check_index(info, header, documents=documents, collection=settings.collection)
 
 
-def describe_embedded(settings: Settings) -> CollectionInfo | None:
-    """What the small file of an embedded index says of it; its vectors and points are not looked at."""
+def _check_embedded_target(settings: Settings, header: StateHeader | None) -> None:
+    """Refuses to plan for an embedded collection that the state does not describe.
+
+    Raises:
+        ForeignIndexError: The name stands for another one.
+    """
+    from qloader.index.open import find_target, read_marker
+
+    path = settings.embedded_path
+    if path is None or read_marker(path, settings.collection) is None:
+        return
+    found = find_target(path, settings.collection)
+    try:
+        check_target(header, found)
+    except ForeignIndexError:  # or an apply has switched since the state was read
+        check_target(read_known(settings).header, found)
+
+
+def describe_embedded(settings: Settings, target: str | None = None) -> CollectionInfo | None:
+    """What the small file of an embedded index says of it; its vectors and points are not looked at.
+
+    Args:
+        settings: The config and what follows from it.
+        target: A collection by its own name; what the config's name stands for where None.
+    """
     from qloader.index.open import read_marker
     from qloader.index.protocol import CollectionInfo
 
     assert settings.embedded_path is not None
-    marker = read_marker(settings.embedded_path, settings.collection)
+    marker = read_marker(settings.embedded_path, target or settings.collection, is_itself=target is not None)
     return CollectionInfo(marker.lineage, marker.pipeline, frozenset(), 0) if marker else None
 
 

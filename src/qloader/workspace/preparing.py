@@ -169,10 +169,11 @@ class _Worker:
                         task.future.set_result(result)
                 self.tasks.popleft()
                 self._pool.after(self)
-        except (OSError, ValueError, EOFError, TypeError):
-            pass
-        self.is_alive = False
-        self._pool.after(self)
+        except Exception:  # it ended in the middle, or there is no memory for what it says: whoever waits is told
+            self.process.kill()
+        finally:
+            self.is_alive = False
+            self._pool.after(self)
 
     def end(self) -> None:
         """Waits for its end; it was killed."""

@@ -80,10 +80,11 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
             location=settings.config.index.location,
             pipeline=info.pipeline or pipeline.fingerprint,
             settings={
+                **state.pipelines(),
                 pipeline.fingerprint: {
                     "chunking": dict(pipeline.chunking),
                     "embedding": dict(pipeline.embedding),
-                }
+                },
             },
             tenant=settings.tenant,
         )
@@ -93,6 +94,7 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
             read_documents(index, info.lineage, tenant=settings.tenant, advance=phase.advance) as found,
         ):
             count = state.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
+        state.note(target=index.target() or "")
     return Rebuilt(info.lineage, count, backup)
 
 

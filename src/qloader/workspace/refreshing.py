@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from qloader.applying.preconditions import check_index, check_pipeline
-from qloader.errors import StateError
+from qloader.applying.preconditions import check_index, check_pipeline, check_target
+from qloader.errors import ConfigError, ForeignIndexError, StateError
 from qloader.index.collection_settings import find_differences
 from qloader.index.protocol import CollectionInfo, Index
 from qloader.refreshing.drift import Drift, find_drift
 from qloader.render.progress import NoProgress, Progress
-from qloader.state.records import count_held
+from qloader.state.records import StateHeader, count_held
 from qloader.state.store import StateStore
+from qloader.workspace.applied import check_comparable, find_applied
 from qloader.workspace.replacing import check_not_switching
 from qloader.workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from qloader.embedding.together import Embedders
 
 
 def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None = None) -> Drift:
@@ -59,6 +64,7 @@ def look_for_drift(
     with contextlib.closing(settings.open_index(is_patient=True)) as index:
         documents = count_held(sources)
         info = index.describe()
+        _check_target(index, header)
         check_index(info, header, documents=documents, collection=settings.collection, tenant=settings.tenant)
         check_pipeline(info, settings.here)
         if info is None:
@@ -66,10 +72,38 @@ def look_for_drift(
         points = sum(source.chunks for source in sources)
         with (
             (progress or NoProgress()).phase("refresh", points) as phase,
-            settings.embedders() if deep else contextlib.nullcontext() as embedders,
+            _embedders(settings, state, index, header) if deep else contextlib.nullcontext() as embedders,
         ):
             drift = find_drift(index, state, lineage=header.lineage, embedders=embedders, advance=phase.advance)
         return replace(drift, settings=_settings_drift(settings, index, info))
+
+
+def _check_target(index: Index, header: StateHeader) -> None:
+    """Refuses to compare a collection that the state does not describe.
+
+    Raises:
+        ForeignIndexError: The name stands for another one, or for nothing while the right one is there.
+    """
+    found = index.target()
+    check_target(header, found)
+    if found is None and header.target in index.relatives():
+        raise ForeignIndexError(
+            f"{header.collection} stands for nothing; the collection {header.target} that it stood for is there",
+            remedy="The next `qloader apply`, of an empty plan too, lets it stand for that again.",
+        )
+
+
+def _embedders(settings: Settings, state: StateStore, index: Index, header: StateHeader) -> Embedders:
+    """What makes the vectors that are there anew; without the dense ones where the config's provider cannot."""
+    applied = find_applied(settings, state.pipelines(), index.filled_by() or header.pipeline)
+    is_there = settings.has_dense and (applied is None or applied.get("dense") is not None)
+    if is_there:
+        try:
+            check_comparable(settings, applied)
+        except ConfigError as error:
+            settings.tell(f"Dense vectors are not compared: {error}.")
+            is_there = False
+    return settings.embedders(dense=is_there, applied=applied)
 
 
 def _settings_drift(settings: Settings, index: Index, info: CollectionInfo) -> tuple[str, ...]:

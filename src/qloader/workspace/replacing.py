@@ -25,7 +25,7 @@ from pathlib import Path
 from qloader.applying.events import Listener
 from qloader.applying.executor import Totals, execute, sweep
 from qloader.applying.live import Live
-from qloader.applying.preconditions import check_index
+from qloader.applying.preconditions import check_index, check_target
 from qloader.applying.result import ApplyResult
 from qloader.counting import counted
 from qloader.documents.hashing import fingerprint
@@ -37,12 +37,17 @@ from qloader.refreshing.rebuild import read_documents
 from qloader.render.progress import Progress
 from qloader.state.records import StateHeader, StateIdentity
 from qloader.state.store import StateStore
-from qloader.workspace.planning import has_other_vectors
+from qloader.workspace.planning import describe_embedded, has_other_vectors
 from qloader.workspace.running import Run, header_of
 from qloader.workspace.settings import Settings
 
 SEARCHES_WAIT = 60.0
 """Seconds to wait for a moment between searches of an embedded collection, where the work cannot go on without it."""
+
+_BEGIN_ANEW = (
+    "Nobody uses it yet: give it up with `qloader prune`, then apply the same plan again. What was embedded is in the "
+    "cache."
+)
 
 NAMED = 3
 """Documents that an error names."""
@@ -119,8 +124,13 @@ class Replacement(Run):
         """
         file = self._settings.replacement_state
         with self._opened(name) as index:
-            info = index.describe()
-            check_index(info, known, documents=0, collection=name)
+            try:
+                info = index.describe()
+                check_index(info, known, documents=0, collection=name)
+            except (ForeignIndexError, IndexUnavailableError) as error:
+                if not isinstance(error, HeldError) and self._settings.embedded_path is not None:
+                    error.remedy = _BEGIN_ANEW
+                raise
             if info is None or not _describes_replacement(file, known, name):
                 remove_state(file)
             if info is not None and not file.exists():
@@ -308,6 +318,33 @@ def settle(settings: Settings, state: StateStore, index: Index) -> bool:
     return False
 
 
+def see_to_target(settings: Settings, index: Index, header: StateHeader | None, *, may_be: str = "") -> None:
+    """Sees to it that the name stands for the collection that the state describes.
+
+    Where it stands for nothing, since its alias or pointer file was removed, it stands for that again.
+
+    Args:
+        settings: The config and what follows from it.
+        index: What the name stands for.
+        header: What the state says of itself, which is locked.
+        may_be: A collection that is as good.
+
+    Raises:
+        ForeignIndexError: It stands for another one.
+    """
+    found = index.target()
+    if found and found == may_be:
+        return
+    check_target(header, found)
+    if header is None or header.is_switching or found is not None or header.target not in index.relatives():
+        return
+    with contextlib.closing(settings.open_index(is_patient=True, target=header.target)) as other:
+        info = other.describe()
+    if info is not None and info.lineage == header.lineage:
+        index.switch(header.target)
+        settings.tell(f"{settings.collection} stood for nothing; it stands for {header.target} again.")
+
+
 def check_not_switching(header: StateHeader | None) -> None:
     """Refuses to compare the index with a state that may describe the collection before.
 
@@ -345,7 +382,8 @@ def remove_strangers(settings: Settings, index: Index, header: StateHeader, *, g
 def remove_collection(settings: Settings, name: str, lineage: str, *, guard: Callable[[], None]) -> bool:
     """Removes a collection by its own name, if it is there and the lineage's; whether it did."""
     with contextlib.closing(settings.open_index(guard=guard, is_patient=True, target=name)) as other:
-        info = other.describe()
+        # An embedded one is asked without the engine, which may not open what is damaged.
+        info = other.describe() if settings.embedded_path is None else describe_embedded(settings, name)
         if info is None or info.is_shared or info.lineage != lineage:
             return False
         other.drop()

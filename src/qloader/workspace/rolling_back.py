@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qloader.applying.preconditions import check_index, check_state
 from qloader.errors import ForeignIndexError, StateError
 from qloader.index.protocol import Index
-from qloader.state.records import StateHeader
+from qloader.state.records import StateHeader, count_held
 from qloader.state.store import StateStore
 from qloader.workspace.replacing import (
     describes_replaced,
@@ -17,6 +17,7 @@ from qloader.workspace.replacing import (
     remove_collection,
     remove_state,
     remove_strangers,
+    see_to_target,
     settle,
     switch,
 )
@@ -61,13 +62,13 @@ def roll_back(settings: Settings) -> RolledBack:
         ForeignIndexError: The collection that was replaced is gone, or another's.
         IndexUnavailableError: The index cannot be reached.
     """
-    with _opened(settings) as (state, index, known):
+    with _opened(settings, is_to_go_back=True) as (state, index, known):
         if not known.replaced:
             raise StateError(
                 "there is no collection to go back to: none was replaced, or it was removed since",
                 remedy="Set chunking and embedding back, then plan: what the embedding cache holds is not paid again.",
             )
-        live = index.target()
+        live = known.target or index.target()
         with contextlib.closing(settings.open_index(is_patient=True, target=known.replaced)) as other:
             info = other.describe()
             check_index(info, known, documents=0, collection=known.replaced)
@@ -126,8 +127,13 @@ def remove_kept(settings: Settings, state: StateStore, index: Index, known: Stat
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[StateStore, Index, StateHeader]]:
-    """The state, locked, and the index, both as they were before a switch that was cut short."""
+def _opened(settings: Settings, *, is_to_go_back: bool = False) -> Iterator[tuple[StateStore, Index, StateHeader]]:
+    """The state, locked, and the index, both as they were before a switch that was cut short.
+
+    Args:
+        settings: The config and what follows from it.
+        is_to_go_back: Whether the name may stand for the collection that was replaced already.
+    """
     if not settings.has_state():
         raise _nothing_applied()
     with (
@@ -139,7 +145,12 @@ def _opened(settings: Settings) -> Iterator[tuple[StateStore, Index, StateHeader
             raise _nothing_applied()
         check_state(state.header(), settings.here)
         settle(settings, state, index)
-        yield state, index, header_of(state)
+        known = header_of(state)
+        see_to_target(settings, index, known, may_be=known.replaced if is_to_go_back else "")
+        if index.target() is None:
+            documents = count_held(state.sources())
+            check_index(None, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
+        yield state, index, known
 
 
 def _nothing_applied() -> StateError:

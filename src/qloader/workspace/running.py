@@ -106,6 +106,8 @@ class Run:
                 self._index.drop()
             if making is not None:
                 self._create(self._index, known, making.dense)
+            if making is not None or not known.target:
+                self._state.note(target=self._index.target() or "")
             with self._loading(self._index, progress, listener) as told:
                 parts = self._parts(self._state, self._index, known, told, should_stop)
                 totals = execute(self._plan, run_id, parts, labels, resumed=self._is_resumed)

@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from qloader.applying.preconditions import check_index
-from qloader.embedding.settings import section_as_applied
 from qloader.errors import ConfigError, EmbeddingError, RerankError, StateError
 from qloader.index.fusing import fuse_weighted
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, FoundBy, Fusion, Hit, Index, Vectors, Where
 from qloader.planning.selecting import match_documents
 from qloader.state.records import count_held
+from qloader.workspace.applied import check_comparable, find_applied
 from qloader.workspace.fusing import Fusing
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
@@ -113,7 +113,7 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
             if header is not None:
                 documents = count_held(state.sources())
                 where = _where(state, request)
-                pipelines = {name: parts.get("embedding") for name, parts in state.pipelines().items()}
+                pipelines = state.pipelines()
                 is_replaced = state.writer() is not None and bool(header.replacement)
     if header is None:
         raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
@@ -126,11 +126,15 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
             stack.callback(reranker.close)
         index = stack.enter_context(settings.share_index(lock_wait=lock_wait))
         # What the collection was filled with: the config may be ahead of it, or the state in the moment of a switch.
-        pipelines[settings.pipeline.fingerprint] = settings.pipeline.embedding
-        applied = pipelines.get(index.filled_by() or header.pipeline) or settings.pipeline.embedding
-        if not asked and _needs_dense(modes) and (why := _why_not(settings, applied)):
-            settings.tell(f"Searched by words alone: {why}.")
-            modes = ("sparse",)
+        applied = find_applied(settings, pipelines, index.filled_by() or header.pipeline)
+        if _needs_dense(modes):
+            try:
+                check_comparable(settings, applied)
+            except ConfigError as error:
+                if asked:
+                    raise
+                settings.tell(f"Searched by words alone: {error}.")
+                modes = ("sparse",)
         embedders = stack.enter_context(settings.embedders(dense=_needs_dense(modes), applied=applied))
         yield Searcher(
             settings, header, documents, index, embedders, reranker, where, modes[0], fusing, explain=request.explain
@@ -275,14 +279,3 @@ def _matching(state: StateStore, request: SearchRequest) -> dict[str, list[str]]
 
 def _needs_dense(modes: Sequence[Mode]) -> bool:
     return any(DENSE_VECTOR in VECTORS[mode] for mode in modes)
-
-
-def _why_not(settings: Settings, applied: Mapping[str, Any]) -> str:
-    """Why a question cannot be compared with the dense vectors that are there; empty where it can."""
-    section = settings.config.embedding.dense
-    assert section is not None
-    try:
-        section_as_applied(section, applied.get("dense"))
-    except ConfigError as error:
-        return str(error)
-    return ""
