@@ -103,7 +103,9 @@ def _index(tools: Sequence[Mapping[str, Any]]) -> str:
             parts.append(f'<text class="small" x="{x + 8:.1f}" y="{top + 15}">{said}</text>')
             top += _BAR
         top += 26
-    about = "Chunks that differ from a fresh load, on a scale of powers of ten, each after the tool was run again."
+    about = (
+        "Chunks that differ from a fresh load, on a scale of powers of ten; after a kill the tool was run again first."
+    )
     return _svg(top - 10, "Whether the index is right", about, parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qloader.adopting.names import endings, parts_of, shorter_names
@@ -71,6 +71,7 @@ keys = st.sampled_from(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(keys, json_values | st.builds(json.dumps, json_values), max_size=6))
 def test_no_payload_is_an_error(payload):
     for shape in (*SHAPES.values(), mapped(text="metadata.text", document="metadata", title="title")):

@@ -247,7 +247,7 @@ def test_a_pipeline_that_changed_replaces_everything_and_keeps_what_it_can(appli
     applied.configure(config.replace("max_chars: 200", "max_chars: 300"))
     plan = applied.ok("plan")
     assert plan.last == "Plan: 0 to create, 12 to update, 0 to move, 0 to delete (0 chunks to embed)."
-    assert "the apply replaces everything in the collection test" in plan.err
+    assert "the apply makes a new collection beside test, and puts it in its place" in plan.err
     applied.load()
     assert_index_is_a_fresh_load(applied.workspace)
     applied.configure(config + "embedding: {k: 1.5}\n")

@@ -255,9 +255,9 @@ def test_a_cache_of_a_newer_qloader_is_left_alone(filled):
     with EmbeddingCache.open(filled) as cache:
         assert cache.get_many(keys(100)) == {}
         assert cache.put_many(keys(1, first=100), rows(1), model=MODEL) == 0
-        assert cache.stats().vectors == 0
-        with pytest.raises(EmbeddingError, match="a newer qloader made it"):
-            cache.prune(unused_days=0)
+        for insist in (cache.stats, lambda: cache.prune(unused_days=0)):  # it is not told as an empty one
+            with pytest.raises(EmbeddingError, match="a newer qloader made it"):
+                insist()
     with closing(sqlite3.connect(filled)) as connection:
         assert connection.execute("SELECT count(*) FROM entry").fetchone() == (100,)
 

@@ -215,7 +215,8 @@ def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server:
                 with workspace.temporary_plan() as result:
                     assert result.plan.header.is_empty
             except (AssertionError, QloaderError) as error:
-                raise AssertionError(f"{fault} at {point}, {workers} workers, then {way_on.__name__}: {error!r}") from error
+                what = f"{fault} at {point}, {workers} workers, then {way_on.__name__}"
+                raise AssertionError(f"{what}: {error!r}") from error
     print(f"{len(points)} calls, {len(chosen)} points, {len(trials)} trials, {happened} faults happened")
     assert happened > 0.9 * len(trials)
 

@@ -224,7 +224,7 @@ def test_a_plan_that_would_replace_is_refused_by_apply_too(place: Place, tmp_pat
     place.load("acme", "lamp")
     changed = place.configure("acme", index="", max_chars=300)
     with pytest.raises(
-        ForeignIndexError, match=r"the state is that of the tenant acme .* the config's tenant is .none."
+        ForeignIndexError, match=r"the state is that of the tenant acme .* the config names no tenant"
     ):
         changed.plan(tmp_path / "plan.json")
 

@@ -10,7 +10,7 @@ import pytest
 
 from qloader import Workspace
 from qloader.applying.events import BatchDone
-from qloader.errors import EmbeddingError, ForeignIndexError, IndexUnavailableError, QloaderError
+from qloader.errors import ConfigError, EmbeddingError, ForeignIndexError, IndexUnavailableError, QloaderError
 from qloader.index import embedded
 from servers.embeddings import KEY, count_tokens
 from support.dense_places import DensePlace, dense_place, dense_vectors
@@ -40,6 +40,11 @@ def plan(place: DensePlace) -> Path:
 
 def changed(place: DensePlace) -> Workspace:
     return place.configure(model=LONGER)
+
+
+def telling(workspace: Workspace, told: list[str]) -> Workspace:
+    """The same workspace, which says there what no result holds."""
+    return Workspace.open(workspace.settings.config.file, tell=told.append)
 
 
 def assert_the_live_one_answers(workspace: Workspace, *, pages: int = 10) -> None:
@@ -187,3 +192,69 @@ def test_two_states_with_different_models_on_one_collection(place: DensePlace, p
     with pytest.raises(QloaderError, match="belongs to the state"):
         plan_and_apply(second)
     assert_done_without_paying_twice(place, workspace, [])
+
+
+def test_an_index_that_was_emptied_by_the_config_of_another_model_is_loaded_by_that(place: DensePlace) -> None:
+    workspace = changed(place)
+    plan_and_apply(workspace, destroy=True)
+    place.paid()
+    plan_and_apply(workspace)
+    assert_done_without_paying_twice(place, workspace, [])
+
+
+def test_a_deep_refresh_asks_for_the_vectors_that_are_there(place: DensePlace, plan: Path) -> None:
+    workspace = changed(place)
+    place.model.quota = place.model.tokens + count_tokens(PAGES["page-0.md"]) * 4
+    with pytest.raises(EmbeddingError, match="quota"):
+        workspace.apply(plan)  # the cache knows some of the new model's vectors by now
+    drift = workspace.refresh(deep=True)
+    assert (drift.points, drift.uncompared) == ((), 0)
+    told: list[str] = []
+    elsewhere = telling(place.configure(provider="voyage", model=LONGER), told)
+    assert elsewhere.refresh(deep=True).points == ()
+    assert [sentence.partition(":")[0] for sentence in told] == ["Dense vectors are not compared"]
+    assert place.configure(dense=False).refresh(deep=True).points == ()
+
+
+def test_a_state_that_was_rebuilt_by_another_config_compares_no_vectors_of_two_models(place: DensePlace) -> None:
+    place.model.others["as-long"] = place.model.dim
+    workspace = place.configure(model="as-long")
+    workspace.rebuild_state()  # the state that was there knows how the vectors were made
+    assert workspace.search("word3", mode="dense", limit=1)[0].payload["document_id"] == "page-3.md"
+    assert place.model.bodies[-1]["model"] == place.model.model
+    workspace.settings.state.unlink()
+    workspace.rebuild_state()
+    told: list[str] = []
+    workspace = telling(workspace, told)
+    with pytest.raises(ConfigError, match="does not know how the dense vectors in the index were made"):
+        workspace.search("word3", mode="dense")
+    assert workspace.search("word3", limit=1)[0].payload["document_id"] == "page-3.md"
+    assert told[0].startswith("Searched by words alone: the state was rebuilt")
+    plan_and_apply(workspace)
+    assert_index_is_a_fresh_load(workspace)
+    assert workspace.search("word3", mode="dense", limit=1)[0].payload["document_id"] == "page-3.md"
+
+
+@pytest.mark.parametrize("place", ["embedded"], indirect=True)
+@pytest.mark.parametrize("damage", ["engine", "marker"])
+def test_a_damaged_collection_that_was_begun_is_given_up_and_begun_anew(
+    place: DensePlace, plan: Path, damage: str
+) -> None:
+    workspace = changed(place)
+    place.model.quota = place.model.tokens + count_tokens(PAGES["page-0.md"]) * 4
+    with pytest.raises(EmbeddingError, match="quota"):
+        workspace.apply(plan)
+    place.model.quota = None
+    header = workspace.status().header
+    assert header is not None
+    begun = place.folder / ".qloader" / "index" / header.replacement
+    for file in begun.rglob("segment.json" if damage == "engine" else "qloader.json"):
+        file.unlink()
+    with pytest.raises(QloaderError) as caught:
+        workspace.apply(plan)
+    assert "qloader prune" in caught.value.remedy
+    assert_the_live_one_answers(workspace)
+    workspace.prune_collections()
+    paid = place.paid()
+    workspace.apply(plan)
+    assert_done_without_paying_twice(place, workspace, paid)

@@ -11,6 +11,9 @@ from qloader.planning.plan import PlanHeader
 from qloader.state.records import RunRecord, StateHeader
 from qloader.state.store import StateStore
 
+DIGEST = 32
+"""Characters of a plan's digest; what stands in its place in a run without a plan is a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Here:
@@ -77,8 +80,12 @@ def check_state(header: StateHeader | None, here: Here) -> None:
         )
     if header.tenant != here.tenant:
         raise ForeignIndexError(
-            f"the state is that of the tenant {header.tenant or '(none)'} of the collection {header.collection}, and "
-            f"the config's tenant is {here.tenant or '(none)'}",
+            (
+                f"the state is that of the tenant {header.tenant} of the collection {header.collection}"
+                if header.tenant
+                else f"the state has the collection {header.collection} to itself"
+            )
+            + (f", and the config's tenant is {here.tenant}" if here.tenant else ", and the config names no tenant"),
             remedy="Set index.shared and index.tenant back, or give the config another name and so a state of its own; "
             "`qloader destroy` removes what the state owns first.",
         )
@@ -247,5 +254,8 @@ def _why_stale(plan: PlanHeader, header: StateHeader, last: RunRecord | None) ->
     text = f"the plan rests on serial {plan.base.serial} of the state, which is at {header.serial} now"
     if last is not None:
         changed = counted(last.document_count, "document")
-        text += f": run {last.id} ({last.status}) of the plan {last.plan[:12]} changed {changed}"
+        if len(last.plan) == DIGEST:
+            text += f": run {last.id} ({last.status}) of the plan {last.plan[:12]} changed {changed}"
+        else:  # a rollback, a rebuild
+            text += f": run {last.id} was a {last.plan}"
     return text

@@ -200,7 +200,11 @@ class EmbeddingCache:
         return self._guarded(lambda connection: self._put(connection, rows, model, vectors.shape[1]), 0)
 
     def stats(self) -> CacheStats:
-        """What the cache holds."""
+        """What the cache holds.
+
+        Raises:
+            EmbeddingError: It cannot be read: none would look like an empty one.
+        """
 
         def read(connection: sqlite3.Connection) -> CacheStats:
             rows = connection.execute(
@@ -210,7 +214,7 @@ class EmbeddingCache:
             models = tuple(ModelStats(*row) for row in rows)
             return CacheStats(self.path, used_bytes(connection), self._max_bytes, models)
 
-        return self._guarded(read, CacheStats(self.path, 0, self._max_bytes, ()))
+        return self._insisting(read)
 
     def prune(self, *, max_bytes: int | None = None, unused_days: int | None = None, model: str | None = None) -> int:
         """Throws vectors away, and gives their room back to the disk.
@@ -390,8 +394,8 @@ class EmbeddingCache:
                 why = str(error)
         raise EmbeddingError(
             f"the embedding cache {self.path} cannot be used: {why}",
-            remedy="Check its folder and the space on its disk. It may be deleted: what it holds is then embedded anew "
-            "where it is needed.",
+            remedy="Check its folder and the space on its disk. It may be deleted: what is needed of it is embedded "
+            "anew then, and paid for.",
         )
 
     def _open(self) -> None:

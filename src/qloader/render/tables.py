@@ -72,12 +72,15 @@ def render_status(status: Status, console: Console) -> None:
     if status.lease:
         console.print()
         _print(Text(escape_controls(f"An apply is running: {status.lease}."), "yellow"), console)
-    elif status.interrupted:
-        documents = count_documents(status.interrupted)
-        console.print()
-        _print(
-            Text(f"An interrupted apply left {documents} unfinished; plan and apply to mend that.", "yellow"), console
-        )
+        return
+    for count, what in (
+        (status.interrupted, "An interrupted apply left {} unfinished"),
+        (status.drifted, "{} drifted"),
+    ):
+        if count:
+            console.print()
+            text = f"{what.format(count_documents(count))}; plan and apply to mend that."
+            _print(Text(text, "yellow"), console)
 
 
 def render_history(runs: Sequence[RunRecord], console: Console, *, files: Mapping[str, str] | None = None) -> None:

@@ -254,8 +254,8 @@ def _explain(error: Exception, path: Path) -> tuple[str, str]:  # noqa: PLR0911 
         )
     return (
         f"the state {path} cannot be used: {words}",
-        "Look at its disk: its health, quotas and limits (`ulimit -f`). What was committed is kept; run the command "
-        "again with --debug to see more.",
+        "Look at its disk: its space, health, quotas and limits (`ulimit -f`). What was committed is kept; run the "
+        "command again with --debug to see more.",
     )
 
 

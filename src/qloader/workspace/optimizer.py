@@ -25,7 +25,9 @@ def main() -> None:
         answer = tidy_up(Path(task["path"]), task["collection"], task["lineage"])
     except QloaderError as error:
         answer = {"error": str(error), "remedy": error.remedy}
-    sys.stdout.write(json.dumps(answer) + "\n")
+    with contextlib.suppress(BrokenPipeError):  # whoever asked was killed
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 def tidy_up(path: Path, collection: str, lineage: str) -> dict[str, Any]:

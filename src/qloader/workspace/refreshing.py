@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qloader.applying.preconditions import check_index, check_pipeline, check_target
+from qloader.applying.preconditions import check_index, check_pipeline, check_state, check_target
 from qloader.errors import ConfigError, ForeignIndexError, StateError
 from qloader.index.collection_settings import find_differences
 from qloader.index.protocol import CollectionInfo, Index
@@ -59,6 +59,7 @@ def look_for_drift(
     header = state.header()
     if header is None:
         raise _nothing_applied()
+    check_state(header, settings.here)
     check_not_switching(header)
     sources = state.sources()
     with contextlib.closing(settings.open_index(is_patient=True)) as index:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from qloader.applying.preconditions import check_index
+from qloader.applying.preconditions import check_index, check_state
 from qloader.errors import ConfigError, EmbeddingError, RerankError, StateError
 from qloader.index.fusing import fuse_weighted
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, FoundBy, Fusion, Hit, Index, Vectors, Where
@@ -86,7 +86,7 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
         modes: Modes that will be asked for; the request's own where none is named.
 
     Raises:
-        StateError: Nothing was applied yet.
+        StateError: Nothing was applied yet, or by a config of another name.
         ConfigError: A source, pattern, mode or weight is none.
         RerankError: The reranker would be sent a key without encryption.
         ForeignIndexError: The collection is another state's, or gone, or its dense vectors are another model's.
@@ -117,6 +117,7 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
                 is_replaced = state.writer() is not None and bool(header.replacement)
     if header is None:
         raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
+    check_state(header, settings.here)
     check_embedded_marker(settings, header, documents)
     # A writer has an embedded index to itself until it ends, but for one that makes a collection beside it.
     lock_wait = REPLACEMENT_WAIT if is_replaced else None

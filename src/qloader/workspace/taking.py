@@ -173,8 +173,9 @@ class Taking:
 
     def _check_room(self, cache: EmbeddingCache, wanted: int) -> None:
         """Refuses what the cache would drop again while it is filled."""
-        width = 2 if self._settings.config.embedding.cache.precision == "float16" else 4
-        needed, most = wanted * (self._size * width + ROW_BYTES), cache.stats().max_bytes
+        section = self._settings.config.embedding.cache
+        width = 2 if section.precision == "float16" else 4
+        needed, most = wanted * (self._size * width + ROW_BYTES), section.max_size
         if needed > most * ROOM_LEFT:
             raise ConfigError(
                 f"{counted(wanted, 'vector')} would be taken over, which need {human_size(needed)}, and the embedding "

@@ -55,6 +55,7 @@ class Status:
         lease: A sentence about who is applying right now, or None.
         interrupted: How many documents an interrupted apply left unfinished.
         failures: Documents that the last run of their source left as they were, and why.
+        drifted: How many documents a refresh found in the index otherwise than the state says.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Status:
     lease: str | None
     interrupted: int
     failures: tuple[RunFailure, ...] = ()
+    drifted: int = 0
 
     @property
     def points(self) -> int:
@@ -450,13 +452,16 @@ class Workspace:
             return Status(self.name, None, (), None, 0)
         with state:
             lease = find_writer(state)
+            intents = state.intents()
+            drifted = sum(intent.reason == "drift" for intent in intents)
             return Status(
                 name=self.name,
                 header=state.header(),
                 sources=tuple(state.sources()),
                 lease=f"{lease.holder} on {lease.host} (process {lease.pid})" if lease else None,
-                interrupted=len(state.intents()),
+                interrupted=len(intents) - drifted,
                 failures=tuple(state.open_failures()),
+                drifted=drifted,
             )
 
     def history(self, limit: int = 20) -> list[RunRecord]:
