@@ -83,7 +83,9 @@ def _wrong(moment: str, tool: Mapping[str, Any]) -> str:
     said = f"**{', '.join(parts)}**" if parts else "right"
     if moment == "folder empty" and wrong["said"] and not parts:
         said = "right: it refused to go on"
-    if moment == "folder back" and (again := tool["runs"]["folder back"]["embedded"]):
+    if (
+        moment == "folder back" and (again := tool["runs"]["folder back"]["embedded"]) > 1
+    ):  # one: LangChain checks with it
         said += f"; {again:,} texts embedded again"
     return said
 

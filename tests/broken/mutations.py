@@ -689,7 +689,7 @@ MUTATIONS = (
     ),
     _one(
         "asked-by-the-config", MODEL_STORY, "a question is embedded by the model of the config, not of the collection",
-        "workspace/searching.py", "applied = pipelines.get(index.filled_by() or header.pipeline) or ", "applied = ",
+        "workspace/searching.py", "index.filled_by() or header.pipeline)", "settings.pipeline.fingerprint)",
         "tests/workspace/test_model_change_story.py",
     ),
     _one(

@@ -80,12 +80,11 @@ def check_state(header: StateHeader | None, here: Here) -> None:
         )
     if header.tenant != here.tenant:
         raise ForeignIndexError(
-            (
-                f"the state is that of the tenant {header.tenant} of the collection {header.collection}"
-                if header.tenant
-                else f"the state has the collection {header.collection} to itself"
-            )
-            + (f", and the config's tenant is {here.tenant}" if here.tenant else ", and the config names no tenant"),
+            f"the state is that of the tenant {header.tenant} of the collection {header.collection}, and "
+            + (f"the config's tenant is {here.tenant}" if here.tenant else "the config names no tenant")
+            if header.tenant
+            else f"the state has the collection {header.collection} to itself, and the config's tenant is "
+            f"{here.tenant}",
             remedy="Set index.shared and index.tenant back, or give the config another name and so a state of its own; "
             "`qloader destroy` removes what the state owns first.",
         )
