@@ -223,9 +223,7 @@ def test_a_plan_that_would_replace_is_refused_by_apply_too(place: Place, tmp_pat
     """One that was made while the collection was this state's own, say."""
     place.load("acme", "lamp")
     changed = place.configure("acme", index="", max_chars=300)
-    with pytest.raises(
-        ForeignIndexError, match=r"the state is that of the tenant acme .* the config names no tenant"
-    ):
+    with pytest.raises(ForeignIndexError, match=r"the state is that of the tenant acme .* the config names no tenant"):
         changed.plan(tmp_path / "plan.json")
 
 
