@@ -4,6 +4,8 @@ back."""
 from __future__ import annotations
 
 import contextlib
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 from qdrant_client import models
 
 from qloader import Workspace
-from qloader.errors import ForeignIndexError, StateError
+from qloader.applying.events import BatchDone
+from qloader.errors import ForeignIndexError, InterruptedRunError, StateError
 from support.qdrant_loopback import StandIn, serving
 from support.workspaces import assert_index_is_a_fresh_load, make_workspace, plan_and_apply, write
 
@@ -149,3 +152,35 @@ def test_a_name_that_was_led_to_a_collection_that_nobody_knows_any_more_is_taken
     first.rebuild_state()
     plan_and_apply(first)
     assert_all_is_well(first)
+
+
+def test_a_state_that_came_back_from_a_backup_before_the_switch_has_nothing_removed(
+    place: Place, tmp_path: Path
+) -> None:
+    workspace = place.loaded()
+    changed = place.configure(max_chars=400)
+    changed.plan(tmp_path / "plan.json")
+    done: list[object] = []
+    with pytest.raises(InterruptedRunError):
+        changed.apply(
+            tmp_path / "plan.json",
+            should_stop=lambda: bool(done),
+            listener=lambda event: done.append(event) if isinstance(event, BatchDone) else None,
+        )
+    backup = changed.backup_state(tmp_path / "backup.db")
+    changed.apply(tmp_path / "plan.json")
+    there = place.collections(changed)
+    for file in workspace.settings.state.parent.glob("*state.db*"):
+        file.unlink()
+    shutil.copy(backup, workspace.settings.state)
+    for older in (False, True):
+        if older:  # which did not note what the state describes
+            with contextlib.closing(sqlite3.connect(workspace.settings.state)) as state, state:
+                state.execute("DELETE FROM meta WHERE key = 'target'")
+        with pytest.raises(ForeignIndexError, match="came back from a backup") as caught:
+            changed.prune_collections()
+        assert "`qloader state rebuild`" in caught.value.remedy
+        assert place.collections(changed) == there
+    changed.rebuild_state()
+    plan_and_apply(changed)
+    assert_all_is_well(changed)

@@ -180,16 +180,18 @@ def check_target(header: StateHeader | None, found: str | None) -> None:
     Raises:
         ForeignIndexError: With the ways out.
     """
-    if header is None or header.is_switching or not header.target or found in (None, header.target):
+    if header is None or header.is_switching or found in (None, header.target):
+        return
+    if not header.target and found != header.replacement:  # an older qloader did not note what it describes
         return
     if not is_relative(found, header.collection):  # `check_index` says whose it is
         return
     raise ForeignIndexError(
-        f"{header.collection} stands for the collection {found}, and the state describes {header.target}: somebody "
-        "else changed that",
+        f"{header.collection} stands for the collection {found}, and the state describes "
+        f"{header.target or 'the one before'}: somebody else changed that, or the state came back from a backup",
         remedy=f"`qloader rollback` takes over {found}, and a second one leads back to {header.target}."
         if found == header.replaced
-        else f"Let it stand for {header.target} again, or take over {found} with `qloader state rebuild`.",
+        else f"Take over {found} with `qloader state rebuild`, or let the name stand for the other again.",
     )
 
 

@@ -118,7 +118,7 @@ def remove_kept(settings: Settings, state: StateStore, index: Index, known: Stat
     removed = [
         name
         for name in (known.replaced, known.replacement)
-        if name and remove_collection(settings, name, known.lineage, guard=state.confirm)
+        if name and name != index.target() and remove_collection(settings, name, known.lineage, guard=state.confirm)
     ]
     state.note(replaced="", replaced_token="", replacement="", replacement_token="")
     for file in (settings.replaced_state, settings.replacement_state):
