@@ -22,7 +22,7 @@ from qloader.errors import ForeignIndexError
 from support.git_builder import Builder
 from support.workspaces import assert_index_is_a_fresh_load
 
-KILLS = int(os.environ.get("QLOADER_KILLS", "10"))
+KILLS = int(os.environ.get("QLOADER_KILLS", "6"))
 SEED = int(os.environ.get("QLOADER_FAULT_SEED", str(time.time_ns() % 10**9)))
 
 CONFIG = """\

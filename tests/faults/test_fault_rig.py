@@ -2,7 +2,7 @@
 
 make test        each point with one of its faults and one way on; a batch written and not committed with three, which
                  take turns; with a server, the points of its index: an apply to a folder has all the others too; of a
-                 replacement, those of the switch
+                 first load those that make something, of a replacement those of the switch
 make faults      each point with each of its faults and every way on
 
 Batches are prepared ahead in some of the trials (`max_workers: 8`), and one after the other in the others; by
@@ -34,7 +34,7 @@ FAULTS_AT = os.environ.get("QLOADER_FAULTS_AT", "")
 
 WORKERS = (1, 8)
 
-LAST_CALLS = 0.15
+LAST_CALLS = 0.05
 """How many of the last calls of each name the short run breaks too, beside all first ones."""
 
 SWITCHING = (
@@ -43,6 +43,13 @@ SWITCHING = (
     *("sqlite state ATTACH", "sqlite state DETACH", "sqlite state INSERT main", "os.fsync"),
 )
 """What the short run breaks of a replacement: the load itself is as that of any other apply."""
+
+MAKING = (
+    *(f"StateStore.{n}" for n in ("begin_run", "lock", "record_intents", "commit_batch", "finish_run")),
+    *(f"EmbeddedIndex.{n}" for n in ("create", "describe", "mark", "flush", "upsert")),
+    *("sqlite state CREATE", "sqlite state PRAGMA", "sqlite state INSERT", "sqlite state COMMIT", "os.fsync"),
+)
+"""What the short run breaks of a first load: what is made; all else is in an apply of changes too."""
 
 LONG = "\n\n".join(
     f"Paragraph {n} says something about {word} at some length, {'so that it counts. ' * 4}"
@@ -201,7 +208,9 @@ def test_every_fault_at_every_step_of_an_apply_is_mended(tmp_path: Path, server:
     ways_on = WAYS_ON + (
         [set_back_and_plan, set_otherwise_and_plan, roll_back_and_plan] if kind == "replacement" else []
     )
-    only = ("ServerIndex.",) if server else SWITCHING if kind == "replacement" else ("",)
+    only = {"first load": MAKING, "replacement": SWITCHING}.get(kind, ("",))
+    if server:
+        only = tuple(name.replace("Embedded", "Server") for name in only if "Index." in name) or ("ServerIndex.",)
     trials = list(_trials(chosen, ways_on, only=only))
     for point, fault, way_on, workers in trials:
         with stage.set(workers) as (workspace, plan):
