@@ -77,11 +77,13 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """No thread and no process outlives an apply."""
+    """No thread and no process outlives an apply; those of other tests in this process are none of ours."""
     others.clear()
-    others.update(child.pid for child in psutil.Process().children())  # of another test, such as the rig's zygote
+    others.update(child.pid for child in psutil.Process().children())
+    threads = {*threading.enumerate()}
     yield
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("qloader-")] == []
+    new = [thread for thread in threading.enumerate() if thread not in threads and thread.name.startswith("qloader-")]
+    assert new == []
     assert children() == []
 
 
