@@ -479,7 +479,8 @@ MUTATIONS = (
     ),
     _one(
         "repeat-not-fenced", LOST, "a request is sent again without another look", "index/server.py",
-        "            if what not in _LOOKS:\n", "            if what not in _LOOKS and tries == 1:\n",
+        "        def send() -> Any:\n            if what not in _LOOKS:\n                self._guard()\n",
+        "        if what not in _LOOKS:\n            self._guard()\n\n        def send() -> Any:\n",
         f"{LOCK}::test_a_writer_that_loses_its_lease_while_it_waits_for_a_server_does_not_try_again",
     ),
     _one(
@@ -500,18 +501,18 @@ MUTATIONS = (
     ),
     # A server that fails
     _one(
-        "no-retries", SERVER, "nothing is sent again", "index/server.py",
-        "tries > self._retries.attempts:", "True:",
+        "no-retries", SERVER, "nothing is sent again", "index/asking.py",
+        "tries > retries.attempts:", "True:",
         f"{FAULTS}::test_an_apply_whose_every_request_fails_once_does_what_an_undisturbed_one_does",
     ),
     _one(
-        "refusal-retried", SERVER, "what will not pass is sent again", "index/server.py",
-        "if not failure.may_pass or tries > self._retries.attempts:", "if tries > self._retries.attempts:",
+        "refusal-retried", SERVER, "what will not pass is sent again", "index/asking.py",
+        "if not failure.may_pass or tries > retries.attempts:", "if tries > retries.attempts:",
         f"{FAULTS}::test_a_refusal_is_not_asked_for_twice",
     ),
     _one(
-        "retry-limit-ignored", SERVER, "a request is sent again without end", "index/server.py",
-        "if not failure.may_pass or tries > self._retries.attempts:", "if not failure.may_pass:",
+        "retry-limit-ignored", SERVER, "a request is sent again without end", "index/asking.py",
+        "if not failure.may_pass or tries > retries.attempts:", "if not failure.may_pass:",
         f"{FAULTS}::test_a_server_that_is_not_there_is_asked_as_often_as_the_config_says",
     ),
     _one(
@@ -709,7 +710,7 @@ MUTATIONS = (
     ),
     _one(
         "points-not-read", LOST_REPLACEMENT, "what a lost machine brought into the new collection is not read back",
-        "workspace/replacing.py", "                elif info.points:\n", "                elif False:\n",
+        "workspace/replacing.py", "            elif info.points:\n", "            elif False:\n",
         f"{REMOTE}/test_replacing_on_lost_machines.py::test_another_machine_goes_on_and_has_all",
     ),
     # Security
@@ -719,8 +720,8 @@ MUTATIONS = (
         "tests/security/test_canary.py", "tests/index/test_server_index.py",
     ),
     _one(
-        "key-in-traceback", SECRETS, "what a server repeats of the API key is in the traceback", "index/server.py",
-        "None if self._secret and self._secret in str(error) else error", "error",
+        "key-in-traceback", SECRETS, "what a server repeats of the API key is in the traceback", "index/asking.py",
+        "None if secret and secret in str(error) else error", "error",
         "tests/security/test_canary.py", "tests/index/test_server_index.py",
     ),
     Mutation(

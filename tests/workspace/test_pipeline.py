@@ -75,24 +75,28 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "count_processes", lambda workers, share: min(workers, 3))
 
 
+class Own:
+    """Threads and processes of this test: others, of tests in the same process, are none of ours."""
+
+    def __init__(self) -> None:
+        self._threads = {*threading.enumerate()}
+        self._children = {child.pid for child in psutil.Process().children()}
+
+    def threads(self) -> list[threading.Thread]:
+        new = (thread for thread in threading.enumerate() if thread not in self._threads)
+        return [thread for thread in new if thread.name.startswith("qloader-")]
+
+    def children(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process().children() if child.pid not in self._children]
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """No thread and no process outlives an apply; those of other tests in this process are none of ours."""
-    others.clear()
-    others.update(child.pid for child in psutil.Process().children())
-    threads = {*threading.enumerate()}
-    yield
-    new = [thread for thread in threading.enumerate() if thread not in threads and thread.name.startswith("qloader-")]
-    assert new == []
-    assert children() == []
-
-
-others: set[int] = set()
-
-
-def children() -> list[psutil.Process]:
-    """The processes that this test has started."""
-    return [child for child in psutil.Process().children() if child.pid not in others]
+def own() -> Iterator[Own]:
+    """No thread and no process outlives an apply."""
+    own = Own()
+    yield own
+    assert own.threads() == []
+    assert own.children() == []
 
 
 def record(workspace: Workspace) -> tuple[list[Any], dict[str, Any], list[Any]]:
@@ -255,7 +259,9 @@ def test_a_provider_that_hangs_is_named_with_what_it_was_given(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("how", ["stop", "ctrl-c"])
-def test_an_apply_that_is_stopped_leaves_no_thread_and_no_process(tmp_path: Path, processes: None, how: str) -> None:
+def test_an_apply_that_is_stopped_leaves_no_thread_and_no_process(
+    tmp_path: Path, processes: None, own: Own, how: str
+) -> None:
     workspace = make(tmp_path / "w", 3)
     write_sources(tmp_path / "w", BEFORE)
     plan = workspace.plan(tmp_path / "plan.json").plan
@@ -270,13 +276,13 @@ def test_an_apply_that_is_stopped_leaves_no_thread_and_no_process(tmp_path: Path
 
     with pytest.raises(InterruptedRunError if how == "stop" else KeyboardInterrupt):
         workspace.apply(plan, should_stop=stop)
-    assert [t.name for t in threading.enumerate() if t.name.startswith("qloader-") and t.name != "qloader-lease"] == []
-    assert children() == []
+    assert own.threads() == []
+    assert own.children() == []
     assert workspace.apply(plan).already == 10
     assert_index_is_a_fresh_load(workspace)
 
 
-def test_a_process_that_dies_is_named_with_its_document_in_its_turn(tmp_path: Path, processes: None) -> None:
+def test_a_process_that_dies_is_named_with_its_document_in_its_turn(tmp_path: Path, processes: None, own: Own) -> None:
     workspace = make(tmp_path / "w", 2)
     write_sources(tmp_path / "w", BEFORE)
     plan = workspace.plan(tmp_path / "plan.json").plan
@@ -286,7 +292,7 @@ def test_a_process_that_dies_is_named_with_its_document_in_its_turn(tmp_path: Pa
         nonlocal edges
         edges += 1
         if edges == 2:
-            for child in children():
+            for child in own.children():
                 child.send_signal(signal.SIGSTOP)
                 child.kill()
         return False

@@ -20,7 +20,8 @@ from qloader.errors import (
 )
 from qloader.workspace.since import parse_since
 from support.qdrant_loopback import StandIn, serving
-from support.workspaces import assert_index_is_a_fresh_load, make_workspace, plan_and_apply, write
+from support.replacing_places import Place, assert_all_is_well, replacing_place
+from support.workspaces import assert_index_is_a_fresh_load, plan_and_apply, write
 
 WORDS = ("lamp", "garden", "river", "stone", "bridge", "harbour")
 
@@ -33,37 +34,10 @@ def page(number: int, word: str) -> str:
 PAGES = {f"page-{n}.md": page(n, word) for n, word in enumerate(WORDS)}
 
 
-class Place:
-    """A folder whose config says how large chunks are."""
-
-    def __init__(self, folder: Path, url: str | None, server: StandIn | None) -> None:
-        self.folder = folder
-        self.url = url
-        self.server = server
-
-    def configure(self, max_chars: int = 200) -> Workspace:
-        return make_workspace(self.folder, url=self.url, max_chars=max_chars)
-
-    def loaded(self) -> Workspace:
-        workspace = self.configure()
-        write(self.folder / "docs", PAGES)
-        plan_and_apply(workspace)
-        return workspace
-
-    def collections(self) -> tuple[str | None, list[str]]:
-        workspace = Workspace.open(self.folder / "qloader.yaml")
-        with contextlib.closing(workspace.settings.open_index()) as index:
-            return index.target(), index.relatives()
-
-
 @pytest.fixture(params=["embedded", "server"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "embedded":
-        yield Place(tmp_path, None, None)
-        return
-    server = StandIn()
-    with serving(server.respond) as url:
-        yield Place(tmp_path, url, server)
+    with replacing_place(request.param, tmp_path, PAGES) as place:
+        yield place
 
 
 def stop_after(batches: int):
@@ -81,13 +55,6 @@ def interrupt(workspace: Workspace, path: Path, batches: int = 2) -> None:
     workspace.plan(path)
     with pytest.raises(InterruptedRunError, match="beside the live one"):
         workspace.apply(path, **stop_after(batches))
-
-
-def assert_all_is_well(workspace: Workspace) -> None:
-    assert_index_is_a_fresh_load(workspace)
-    assert workspace.refresh().points == ()
-    with workspace.temporary_plan() as result:
-        assert result.plan.header.is_empty
 
 
 def test_a_changed_pipeline_is_a_new_collection_in_the_place_of_the_old_one(place: Place) -> None:
@@ -416,7 +383,7 @@ def test_a_stranger_in_the_place_of_the_new_collection_is_left_alone(place: Plac
 def test_a_collection_of_an_older_qloader_has_the_name_itself_and_is_replaced_all_the_same(tmp_path: Path) -> None:
     server = StandIn()
     with serving(server.respond) as url:
-        place = Place(tmp_path, url, server)
+        place = Place(tmp_path, PAGES, url, server)
         workspace = place.configure()
         write(tmp_path / "docs", PAGES)
         with (
@@ -446,7 +413,7 @@ def test_a_collection_of_an_older_qloader_has_the_name_itself_and_is_replaced_al
 
 
 def test_a_pointer_file_that_says_nothing_is_an_error(tmp_path: Path) -> None:
-    place = Place(tmp_path, None, None)
+    place = Place(tmp_path, PAGES)
     place.loaded()
     changed = place.configure(max_chars=400)
     plan_and_apply(changed)

@@ -15,28 +15,14 @@ from qdrant_client import models
 from qloader import Workspace
 from qloader.applying.events import BatchDone
 from qloader.errors import ForeignIndexError, InterruptedRunError, StateError
-from support.qdrant_loopback import StandIn, serving
-from support.workspaces import assert_index_is_a_fresh_load, make_workspace, plan_and_apply, write
+from support.replacing_places import Place, assert_all_is_well, replacing_place
+from support.workspaces import plan_and_apply
 
 PAGES = {f"page-{n}.md": f"# Page {n}\n\nOf the lamp, {n}.\n\n" + f"And of river {n}. " * 15 for n in range(4)}
 
 
-class Place:
-    """A folder with a config, and an index whose name may be led elsewhere."""
-
-    def __init__(self, folder: Path, url: str | None, server: StandIn | None) -> None:
-        self.folder = folder
-        self.url = url
-        self.server = server
-
-    def configure(self, max_chars: int = 200) -> Workspace:
-        return make_workspace(self.folder, url=self.url, max_chars=max_chars)
-
-    def loaded(self) -> Workspace:
-        workspace = self.configure()
-        write(self.folder / "docs", PAGES)
-        plan_and_apply(workspace)
-        return workspace
+class NamedPlace(Place):
+    """A place whose name may be led elsewhere."""
 
     def replaced(self) -> Workspace:
         self.loaded()
@@ -60,62 +46,47 @@ class Place:
         assert self.server is not None
         self.server.client.update_collection_aliases([step])
 
-    def collections(self, workspace: Workspace) -> tuple[str | None, list[str]]:
-        with contextlib.closing(workspace.settings.open_index()) as index:
-            return index.target(), index.relatives()
-
 
 @pytest.fixture(params=["embedded", "server"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "embedded":
-        yield Place(tmp_path, None, None)
-        return
-    server = StandIn()
-    with serving(server.respond) as url:
-        yield Place(tmp_path, url, server)
-
-
-def assert_all_is_well(workspace: Workspace) -> None:
-    assert_index_is_a_fresh_load(workspace)
-    assert workspace.refresh().points == ()
-    with workspace.temporary_plan() as result:
-        assert result.plan.header.is_empty
+    with replacing_place(request.param, tmp_path, PAGES, NamedPlace) as place:
+        yield place
 
 
 @pytest.mark.parametrize("place", ["server"], indirect=True)
-def test_prune_never_takes_the_one_collection_for_a_stranger(place: Place) -> None:
+def test_prune_never_takes_the_one_collection_for_a_stranger(place: NamedPlace) -> None:
     workspace = place.loaded()
-    before = place.collections(workspace)
+    before = place.collections()
     place.remove_name()
     with pytest.raises(ForeignIndexError, match=rf"test stands for nothing; the collection {before[0]} .* is there"):
         workspace.refresh()
     assert workspace.prune_collections().collections == ()
-    assert place.collections(workspace) == before
+    assert place.collections() == before
     assert_all_is_well(workspace)
 
 
-def test_a_name_that_stands_for_nothing_stands_for_what_it_stood_for_again(place: Place) -> None:
+def test_a_name_that_stands_for_nothing_stands_for_what_it_stood_for_again(place: NamedPlace) -> None:
     workspace = place.replaced()
     workspace.prune_collections()
-    before = place.collections(workspace)
+    before = place.collections()
     told: list[str] = []
     workspace = Workspace.open(workspace.settings.config.file, tell=told.append)
     place.remove_name()
     plan_and_apply(workspace)
     assert told == [f"test stood for nothing; it stands for {before[0]} again."]
-    assert place.collections(workspace) == before
+    assert place.collections() == before
     assert_all_is_well(workspace)
     place.remove_name()
     with pytest.raises(StateError, match="no collection to go back to"):
         workspace.roll_back()
-    assert place.collections(workspace) == before
+    assert place.collections() == before
 
 
-def test_a_name_that_was_led_to_the_former_collection_is_taken_over_or_led_back(place: Place) -> None:
+def test_a_name_that_was_led_to_the_former_collection_is_taken_over_or_led_back(place: NamedPlace) -> None:
     workspace = place.replaced()
     header = workspace.status().header
     assert header is not None
-    there = place.collections(workspace)[1]
+    there = place.collections()[1]
     with workspace.temporary_plan() as result:
         place.lead_to(header.replaced)
         message = f"test stands for the collection {header.replaced}, and the state describes {header.target}"
@@ -126,19 +97,19 @@ def test_a_name_that_was_led_to_the_former_collection_is_taken_over_or_led_back(
     if place.server is None:  # a plan asks no server
         with pytest.raises(ForeignIndexError, match=message):
             plan_and_apply(workspace)
-    assert place.collections(workspace) == (header.replaced, there)
+    assert place.collections() == (header.replaced, there)
     done = workspace.roll_back()
     assert (done.target, done.replaced) == (header.replaced, header.target)
     assert_all_is_well(place.configure())
     workspace = place.configure(max_chars=400)
     assert workspace.roll_back().target == header.target
-    assert place.collections(workspace) == (header.target, there)
+    assert place.collections() == (header.target, there)
     assert_all_is_well(workspace)
 
 
 @pytest.mark.parametrize("place", ["server"], indirect=True)
 def test_a_name_that_was_led_to_a_collection_that_nobody_knows_any_more_is_taken_over_by_a_rebuild(
-    place: Place,
+    place: NamedPlace,
 ) -> None:
     workspace = place.replaced()
     header = workspace.status().header
@@ -155,7 +126,7 @@ def test_a_name_that_was_led_to_a_collection_that_nobody_knows_any_more_is_taken
 
 
 def test_a_state_that_came_back_from_a_backup_before_the_switch_has_nothing_removed(
-    place: Place, tmp_path: Path
+    place: NamedPlace, tmp_path: Path
 ) -> None:
     workspace = place.loaded()
     changed = place.configure(max_chars=400)
@@ -169,7 +140,7 @@ def test_a_state_that_came_back_from_a_backup_before_the_switch_has_nothing_remo
         )
     backup = changed.backup_state(tmp_path / "backup.db")
     changed.apply(tmp_path / "plan.json")
-    there = place.collections(changed)
+    there = place.collections()
     for file in workspace.settings.state.parent.glob("*state.db*"):
         file.unlink()
     shutil.copy(backup, workspace.settings.state)
@@ -180,7 +151,7 @@ def test_a_state_that_came_back_from_a_backup_before_the_switch_has_nothing_remo
         with pytest.raises(ForeignIndexError, match="came back from a backup") as caught:
             changed.prune_collections()
         assert "`qloader state rebuild`" in caught.value.remedy
-        assert place.collections(changed) == there
+        assert place.collections() == there
     changed.rebuild_state()
     plan_and_apply(changed)
     assert_all_is_well(changed)

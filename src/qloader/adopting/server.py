@@ -10,6 +10,7 @@ from urllib.parse import quote
 from qloader.adopting.collection import PAGE, ForeignFacts, ForeignPoint, PointId, one_vector, pages
 from qloader.errors import IndexUnavailableError, QloaderError
 from qloader.index.address import check_key, check_name, check_url
+from qloader.index.asking import ask
 from qloader.index.server import METADATA
 from qloader.retrying import NO_RETRIES, RetryPolicy
 
@@ -106,32 +107,18 @@ class ServerCollection:
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Sends one request that reads."""
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return getattr(self._connected(), method)(*arguments, **options)
-            except QloaderError:
-                raise
-            except Exception as error:
-                from qloader.index.server_errors import as_error, understand
-
-                failure = understand(error)
-                if failure is None:
-                    raise
-                if not failure.may_pass or tries > self._retries.attempts:
-                    # An answer that repeats the key must not reach a traceback either.
-                    cause = None if self._key and self._key in str(error) else error
-                    said = as_error(
-                        failure,
-                        what="read",
-                        server=self.location,
-                        collection=self.name or "to import",
-                        secret=self._key,
-                        tries=tries,
-                    )
-                    raise self._reworded(said) from cause
-            self._retries.sleep(self._retries.wait(tries, failure.retry_after))
+        client = self._connected()
+        try:
+            return ask(
+                lambda: getattr(client, method)(*arguments, **options),
+                self._retries,
+                what="read",
+                server=self.location,
+                collection=self.name or "to import",
+                secret=self._key,
+            )
+        except QloaderError as error:
+            raise self._reworded(error) from error.__cause__
 
     def _connected(self) -> QdrantClient:
         if self._client is None:

@@ -17,7 +17,7 @@ from qloader.applying.events import Adapted, BatchDone, DocumentDone, Listener, 
 from qloader.applying.live import Live
 from qloader.applying.lookahead import ONE_BY_ONE, Bounds, Lookahead
 from qloader.applying.pacing import FULL_PACE, Allowance, Pace
-from qloader.applying.preparing import Preparation, Prepared, find_applied, is_done, is_unseen
+from qloader.applying.preparing import Preparation, Prepared, is_done, is_unseen, look_up_applied
 from qloader.applying.reading import Reader
 from qloader.applying.result import ApplyResult
 from qloader.applying.work import PointLabels, Work, plan_removal
@@ -212,7 +212,7 @@ def sweep(plan: Plan, run_id: int, parts: Parts, carried: Collection[tuple[str, 
         works = []
         for source, document_id in gone[start : start + parts.bounds.size]:
             change = Change("delete", source, document_id, None, None, ChunkCounts(), "not planned any more")
-            works.append(plan_removal(change, find_applied(change, parts, left)))
+            works.append(plan_removal(change, look_up_applied(change, parts, left)))
         _write(works, {}, run_id, parts)
         _commit(works, run_id, parts, Totals())
     return len(gone)

@@ -195,11 +195,11 @@ class Preparation:
             results = iter(()) if future is None else iter(future.result())
             for change in members:
                 if change.after is None:
-                    works.append(plan_removal(change, find_applied(change, parts, self._intents)))
+                    works.append(plan_removal(change, look_up_applied(change, parts, self._intents)))
                     continue
                 read = _verify(change, next(results), prepared.failures)
                 if read is not None:
-                    applied = find_applied(change, parts, self._intents)
+                    applied = look_up_applied(change, parts, self._intents)
                     works.append(plan_write(change, read, applied, self._labels[change.source]))
         prepared.portions = []  # the texts stand in the works
         if parts.live is not None:
@@ -348,7 +348,7 @@ def is_done(
     )
 
 
-def find_applied(change: Change, parts: Parts, intents: Mapping[tuple[str, str], IntentRecord]) -> Applied:
+def look_up_applied(change: Change, parts: Parts, intents: Mapping[tuple[str, str], IntentRecord]) -> Applied:
     """What the state, and where it has doubts the index, knows of a change's document."""
     old_id = change.from_id if change.from_id is not None else change.id
     record = parts.state.document(change.source, old_id)

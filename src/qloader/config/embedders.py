@@ -6,12 +6,12 @@ A provider of another package brings its own, a subclass of `DenseSection`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
 
-from qloader.config.endpoint import Address, Endpoint, placeholders
-from qloader.config.extensions import find_embedder, model_of, with_other_packages
+from qloader.config.endpoint import Address, Endpoint, check_placeholders, placeholders
+from qloader.config.extensions import find_embedder, model_of, own_union, with_other_packages
 from qloader.config.fields import Section, Text
 from qloader.config.units import Delay
 
@@ -44,6 +44,8 @@ class DenseLimits(Section):
 
 class DenseSection(Section):
     """What all providers of dense vectors have in common."""
+
+    model_config = ConfigDict(defer_build=True)
 
     manners: ClassVar[frozenset[str]] = frozenset(
         {"url", "api_key", "headers", "api_version", "batch", "limits", "parallel", "retry_attempts", "retry_delay"}
@@ -163,10 +165,7 @@ class HttpDenseConfig(NetworkDense):
 
     @model_validator(mode="after")
     def _check_body(self) -> HttpDenseConfig:
-        names = set(placeholders(self.body))
-        unknown = sorted(names - {*PLACEHOLDERS})
-        if unknown:
-            raise ValueError(f"body: there is no {{{unknown[0]}}}; expected {{{'}, {'.join(PLACEHOLDERS)}}}")
+        names = check_placeholders(self.body, PLACEHOLDERS)
         if len(names & {"texts", "text"}) != 1:
             raise ValueError('body: expected "{texts}" or "{text}" as a value: where the texts go')
         if "kind" in names and len(self.kinds) < 2:
@@ -225,16 +224,6 @@ class SentenceTransformersConfig(LocalDense):
     device: Text | None = Field(default=None, description="`cpu`, `cuda` or `mps`; without, the best there is.")
 
 
-_OwnConfig = Annotated[
-    OpenaiConfig
-    | CohereConfig
-    | VoyageConfig
-    | HttpDenseConfig
-    | PythonDenseConfig
-    | FastembedConfig
-    | SentenceTransformersConfig,
-    Field(discriminator="provider"),
-]
 EMBEDDER_TYPES: dict[str, type[DenseSection]] = {
     "openai": OpenaiConfig,
     "cohere": CohereConfig,
@@ -255,5 +244,10 @@ def embedder_model(provider: str) -> type[Section] | None:
     return model_of(provider, EMBEDDER_TYPES, find_embedder)
 
 
-DenseConfig = Annotated[_OwnConfig, with_other_packages("provider", EMBEDDER_TYPES, DenseSection, find_embedder)]
+if TYPE_CHECKING:
+    _Own = DenseSection
+else:
+    _Own = Annotated[Any, own_union("provider", EMBEDDER_TYPES)]
+
+DenseConfig = Annotated[_Own, with_other_packages("provider", EMBEDDER_TYPES, DenseSection, find_embedder)]
 """The section of any provider; of another package's, an instance of the model that the package gives."""

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from qloader.config.fields import Secret, Section, Text, check_text, none_is_empty
+from qloader.config.fields import Secret, Section, Text, none_is_empty, split_http
 from qloader.config.units import Duration
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def _check_api(value: str) -> str:
-    try:
-        parts = urlsplit(check_text(value))
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_usable = False
-    if not is_usable or re.search(r"\s", value):
+    parts = split_http(value)
+    if parts is None:
         raise ValueError("expected the address of an API, such as https://api.openai.com/v1")
     if parts.username or parts.password or parts.fragment:
         raise ValueError("expected an address without a user, password or fragment in it; a key belongs in api_key")
@@ -52,3 +48,19 @@ def placeholders(template: Any) -> list[str]:
         return _PLACEHOLDER.findall(template)
     parts = template.values() if isinstance(template, dict) else template if isinstance(template, list) else ()
     return [name for part in parts for name in placeholders(part)]
+
+
+def check_placeholders(template: Any, known: Collection[str]) -> frozenset[str]:
+    """The names in braces that the body of a request holds.
+
+    Args:
+        template: The body.
+        known: What it may hold, in the order that an error names them.
+
+    Raises:
+        ValueError: It holds another one.
+    """
+    names = frozenset(placeholders(template))
+    if unknown := sorted(names - {*known}):
+        raise ValueError(f"body: there is no {{{unknown[0]}}}; expected {{{'}, {'.join(known)}}}")
+    return names

@@ -12,13 +12,14 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
-from qloader.config.fields import Section
+from qloader.config.fields import MadeLater, Section
 from qloader.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -139,13 +140,21 @@ def model_of(
     return found.config if found else None
 
 
+def own_union(key: str, own: Mapping[str, type[Section]]) -> MadeLater:
+    """The union of qloader's own models, told apart by a key; made where something has to be checked by all of it."""
+    return MadeLater(lambda: Annotated[reduce(or_, own.values()), Field(discriminator=key)])
+
+
 def with_other_packages(
     key: str,
     own: Mapping[str, type[Section]],
     section: type[Section],
     find: Callable[[str], SourceType | EmbedderType | None],
 ) -> WrapValidator:
-    """Around the union of qloader's own models: leaves kinds that it does not have to the package that does.
+    """Around the union of qloader's own models: has a section checked by the model of its kind, and by no other.
+
+    So only the models that a config needs are made, and kinds that qloader does not have are left to the package that
+    does. The union says what is wrong with a section of no known kind.
 
     Args:
         key: What tells the kind in a section: `type`, `provider`.
@@ -156,7 +165,7 @@ def with_other_packages(
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         kind = value.get(key) if isinstance(value, dict) else None
-        if not isinstance(kind, str) or kind in own:
+        if not isinstance(kind, str):
             return value if isinstance(value, section) else handler(value)
         model = model_of(kind, own, find)
         return handler(value) if model is None else model.model_validate(value)

@@ -7,7 +7,6 @@ a section of defaults.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -16,18 +15,23 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     PrivateAttr,
-    TypeAdapter,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
 
-from qloader.config.fields import Name, Percent, Secret, Section, Text, empty_is_none, none_is_empty
+from qloader.config.fields import (
+    MadeLater,
+    Name,
+    Percent,
+    Secret,
+    Section,
+    Text,
+    empty_is_none,
+    none_is_empty,
+    split_http,
+)
 from qloader.config.index_settings import SERVER_ONLY, IndexSettings
 from qloader.config.policies import PolicyConfig, PricesConfig
 from qloader.config.remote import RemoteOptions, check_options, check_url
@@ -92,12 +96,7 @@ class IndexConfig(Section):
     def _check_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        try:
-            parts = urlsplit(value)
-            is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            is_usable = False
-        if not is_usable or re.search(r"\s", value):
+        if split_http(value) is None:
             raise ValueError("expected the address of a Qdrant server, such as http://localhost:6333")
         return value
 
@@ -243,25 +242,6 @@ class EmbeddingCacheConfig(Section):
     )
 
 
-class _MadeLater:
-    """Leaves a section to models that take 5 to 15 ms to make: they are made where a config has such a section."""
-
-    def __init__(self, find: Callable[[], Any]) -> None:
-        self._find = find
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._read)
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(self._adapter().core_schema)
-
-    def _read(self, value: Any) -> Any:
-        return self._adapter().validate_python(value)
-
-    def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self._find())
-
-
 def _find_embedders() -> Any:
     from qloader.config.embedders import DenseConfig
 
@@ -292,10 +272,10 @@ if TYPE_CHECKING:
     from qloader.config.rerankers import RerankSection as _Rerank
     from qloader.config.watching import WatchConfig as _Watch
 else:
-    _Dense = Annotated[Any, _MadeLater(_find_embedders)]
-    _Monitoring = Annotated[Any, _MadeLater(_find_monitoring)]
-    _Rerank = Annotated[Any, _MadeLater(_find_rerankers)]
-    _Watch = Annotated[Any, _MadeLater(_find_watching)]
+    _Dense = Annotated[Any, MadeLater(_find_embedders)]
+    _Monitoring = Annotated[Any, MadeLater(_find_monitoring)]
+    _Rerank = Annotated[Any, MadeLater(_find_rerankers)]
+    _Watch = Annotated[Any, MadeLater(_find_watching)]
 
 
 class EmbeddingConfig(Section):

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from qloader.config.fields import Section, Text, check_text, empty_is_none, none_is_empty
+from qloader.config.fields import Section, Text, empty_is_none, none_is_empty, split_http
 from qloader.config.units import Duration, Retention
 
 
 def _check_collector(value: str) -> str:
-    try:
-        parts = urlsplit(check_text(value))
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_usable = False
-    if not is_usable or re.search(r"\s", value):
+    parts = split_http(value)
+    if parts is None:
         raise ValueError("expected the address of a collector, such as http://localhost:4318")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("expected an address without a user, password, query or fragment; a key belongs in headers")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from qloader.config.endpoint import Address, Endpoint, placeholders
+from qloader.config.endpoint import Address, Endpoint, check_placeholders
 from qloader.config.fields import Section, Text
 from qloader.config.units import Delay, Duration
 
@@ -64,10 +64,7 @@ class HttpRerank(RerankSection):
 
     @model_validator(mode="after")
     def _check_body(self) -> HttpRerank:
-        names = placeholders(self.body)
-        if unknown := sorted({*names} - {*PLACEHOLDERS}):
-            raise ValueError(f"body: there is no {{{unknown[0]}}}; expected {{{'}, {'.join(PLACEHOLDERS)}}}")
-        if not {"query", "texts"} <= {*names}:
+        if not {"query", "texts"} <= check_placeholders(self.body, PLACEHOLDERS):
             raise ValueError('body: expected "{query}" and "{texts}" as values: where the question and the texts go')
         return self
 

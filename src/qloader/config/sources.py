@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     JsonValue,
     model_validator,
 )
 
-from qloader.config.extensions import find_extension, model_of, with_other_packages
+from qloader.config.extensions import find_extension, model_of, own_union, with_other_packages
 from qloader.config.fields import Secret, Section, Text, check_name, check_text, empty_is_none
 from qloader.config.units import Delay, Duration, Size
 
@@ -75,6 +76,8 @@ def _check_start_page(value: str) -> str:
 
 class SourceSection(Section):
     """What all sources have in common."""
+
+    model_config = ConfigDict(defer_build=True)
 
     is_local: ClassVar[bool] = False
     """Whether what is read lies on this machine by then, so that several processes may read it side by side."""
@@ -295,10 +298,6 @@ class WebSourceConfig(NetworkSource):
     )
 
 
-_OwnConfig = Annotated[
-    FilesSourceConfig | GitSourceConfig | ConfluenceSourceConfig | JiraSourceConfig | WebSourceConfig,
-    Field(discriminator="type"),
-]
 SOURCE_TYPES: dict[str, type[SourceSection]] = {
     "files": FilesSourceConfig,
     "git": GitSourceConfig,
@@ -317,5 +316,10 @@ def source_model(kind: str) -> type[Section] | None:
     return model_of(kind, SOURCE_TYPES, find_extension)
 
 
-SourceConfig = Annotated[_OwnConfig, with_other_packages("type", SOURCE_TYPES, Section, find_extension)]
+if TYPE_CHECKING:
+    _Own = FilesSourceConfig | GitSourceConfig | ConfluenceSourceConfig | JiraSourceConfig | WebSourceConfig
+else:
+    _Own = Annotated[Any, own_union("type", SOURCE_TYPES)]
+
+SourceConfig = Annotated[_Own, with_other_packages("type", SOURCE_TYPES, Section, find_extension)]
 """The section of any source; of another package's type, an instance of the model that the package gives."""

@@ -39,6 +39,7 @@ from urllib.request import getproxies
 from qloader.documents.payload import OWN, TENANT
 from qloader.errors import ForeignIndexError, IndexUnavailableError
 from qloader.index.address import check_key, check_name, check_url
+from qloader.index.asking import ask
 from qloader.index.batches import RequestTooLargeError, by_count, by_weight, weigh_payload, weigh_point
 from qloader.index.collection_settings import (
     AS_THEY_ARE,
@@ -738,31 +739,20 @@ class ServerIndex:
 
     def _send(self, what: str, request: Callable[[QdrantClient], Any]) -> Any:
         client = self._connected()
-        tries = 0
-        while True:
-            tries += 1
+
+        def send() -> Any:
             if what not in _LOOKS:
                 self._guard()
-            try:
-                return request(client)
-            except Exception as error:
-                from qloader.index.server_errors import as_error, understand
+            return request(client)
 
-                failure = understand(error)
-                if failure is None:
-                    raise
-                if not failure.may_pass or tries > self._retries.attempts:
-                    # An answer that repeats the key must not reach a traceback either.
-                    cause = None if self._secret and self._secret in str(error) else error
-                    raise as_error(
-                        failure,
-                        what=what,
-                        server=self._server,
-                        collection=self._collection,
-                        secret=self._secret,
-                        tries=tries,
-                    ) from cause
-            self._retries.sleep(self._retries.wait(tries, failure.retry_after))
+        return ask(
+            send,
+            self._retries,
+            what=what,
+            server=self._server,
+            collection=self._collection,
+            secret=self._secret,
+        )
 
     def _send_in_parts(self, items: Sequence[T], weight: int, send: Callable[[Sequence[T]], None]) -> None:
         """Sends items in one request; where the server finds that too large, in two halves, and so on.

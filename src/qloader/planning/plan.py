@@ -120,6 +120,11 @@ class Pipeline:
     chunking: Mapping[str, Any]
     embedding: Mapping[str, Any]
 
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """What the fingerprint stands for, as a state keeps it."""
+        return {"chunking": dict(self.chunking), "embedding": dict(self.embedding)}
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSummary:

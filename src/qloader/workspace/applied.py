@@ -25,6 +25,12 @@ def find_applied(
     return pipelines.get(filled_by, {}).get("embedding")
 
 
+def find_reusable(settings: Settings, pipelines: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """The fingerprints of pipelines whose vectors may stand beside those of the config: they are embedded alike."""
+    wanted = settings.pipeline.embedding
+    return frozenset(name for name, parts in pipelines.items() if parts.get("embedding") == wanted)
+
+
 def check_comparable(settings: Settings, applied: Mapping[str, Any] | None) -> None:
     """Refuses to compare dense vectors that are there with what the config's provider makes.
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from qloader.applying.preconditions import check_index, check_state
 from qloader.counting import counted
-from qloader.errors import ConfigError, IndexUnavailableError, StateError
+from qloader.errors import ConfigError, IndexUnavailableError
 from qloader.index.open import find_target
 from qloader.render.progress import NoProgress, Progress
 from qloader.workspace.planning import describe_embedded
 from qloader.workspace.processes import start
 from qloader.workspace.replacing import check_not_switching
-from qloader.workspace.settings import Settings
+from qloader.workspace.settings import Settings, nothing_applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ def optimize(settings: Settings, *, progress: Progress | None = None) -> Optimiz
             remedy="A Qdrant server does it by itself, in the background: nothing is to be done.",
         )
     if not settings.has_state():
-        raise _nothing_applied()
+        raise nothing_applied()
     with settings.write_state(create=False) as state:
         state.lock()
         header = state.header()
         if header is None:
-            raise _nothing_applied()
+            raise nothing_applied()
         check_state(header, settings.here)
         check_not_switching(header)
         documents = sum(source.documents for source in state.sources())
@@ -109,7 +109,3 @@ def _run(task: dict[str, str], collection: str) -> dict[str, Any]:
     if "error" in found:
         raise IndexUnavailableError(found["error"], remedy=found["remedy"])
     return found
-
-
-def _nothing_applied() -> StateError:
-    return StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")

@@ -41,6 +41,7 @@ from qloader.render.progress import NoProgress, Progress
 from qloader.sources.protocol import MeetsUnknown, Rereads
 from qloader.state.reader import StateReader
 from qloader.state.records import IntentRecord, Pace, SourceRecord, StateHeader
+from qloader.workspace.applied import find_reusable
 from qloader.workspace.identities import is_stranger
 from qloader.workspace.settings import Settings
 from qloader.workspace.since import Since, list_since
@@ -303,16 +304,11 @@ def read_known(settings: Settings) -> Known:
         return Known(None, {}, (), frozenset({settings.pipeline.fingerprint}))
     with state:
         header, pipelines = state.header(), state.pipelines()
-        reusable = frozenset(
-            fingerprint
-            for fingerprint, parts in pipelines.items()
-            if parts.get("embedding") == settings.pipeline.embedding
-        )
         return Known(
             header=header,
             sources={source.name: source for source in state.sources()},
             intents=tuple(state.intents()),
-            reusable=reusable | {settings.pipeline.fingerprint},
+            reusable=find_reusable(settings, pipelines) | {settings.pipeline.fingerprint},
             pace=state.pace(settings.pipeline.fingerprint),
             has_other_vectors=header is not None and has_other_vectors(settings, state, header),
         )
@@ -320,10 +316,7 @@ def read_known(settings: Settings) -> Known:
 
 def has_other_vectors(settings: Settings, state: StateReader, header: StateHeader) -> bool:
     """Whether some documents of a state still have vectors that the config's are not to be compared with."""
-    if not header.mixed:
-        return False
-    wanted, pipelines = settings.pipeline.embedding, state.pipelines()
-    return any(pipelines.get(used, {}).get("embedding") != wanted for used in state.used_pipelines())
+    return header.mixed and not state.used_pipelines() <= find_reusable(settings, state.pipelines())
 
 
 def _known_texts(settings: Settings) -> contextlib.AbstractContextManager[KnownTexts | None]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from qloader.applying.preconditions import check_kind
 from qloader.counting import counted
 from qloader.errors import ForeignIndexError, StateError
+from qloader.index.protocol import Index
 from qloader.refreshing.rebuild import read_documents
 from qloader.render.progress import NoProgress, Progress
 from qloader.state.records import StateIdentity
@@ -72,30 +73,48 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
                 remedy="Move the state file away first if it is really not needed, then rebuild.",
             )
         backup = None if header is None else str(state.backup(permissions=settings.config.state.permissions))
-        pipeline = settings.pipeline
-        identity = StateIdentity(
-            name=settings.config.name,
-            lineage=info.lineage,
-            collection=settings.collection,
-            location=settings.config.index.location,
-            pipeline=info.pipeline or pipeline.fingerprint,
-            settings={
-                **state.pipelines(),
-                pipeline.fingerprint: {
-                    "chunking": dict(pipeline.chunking),
-                    "embedding": dict(pipeline.embedding),
-                },
-            },
-            tenant=settings.tenant,
-        )
         points = index.count(lineage=info.lineage) if info.is_shared else info.points
-        with (
-            (progress or NoProgress()).phase("rebuild", points) as phase,
-            read_documents(index, info.lineage, tenant=settings.tenant, advance=phase.advance) as found,
-        ):
-            count = state.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
-        state.note(target=index.target() or "")
+        with (progress or NoProgress()).phase("rebuild", points) as phase:
+            count = fill_from_points(settings, state, index, info.lineage, info.pipeline, advance=phase.advance)
     return Rebuilt(info.lineage, count, backup)
+
+
+def fill_from_points(
+    settings: Settings,
+    state: StateStore,
+    index: Index,
+    lineage: str,
+    pipeline: str | None,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Writes what a state says of documents anew from the points of a collection.
+
+    Args:
+        settings: The config and what follows from it.
+        state: The state, locked; what it knows of pipelines is kept.
+        index: The collection.
+        lineage: Whose points are read.
+        pipeline: The fingerprint that the collection was filled with; the config's where nobody knows.
+        advance: Called with the number of points read, for progress.
+
+    Returns:
+        How many documents the state holds now.
+    """
+    ours = settings.pipeline
+    identity = StateIdentity(
+        name=settings.config.name,
+        lineage=lineage,
+        collection=settings.collection,
+        location=settings.config.index.location,
+        pipeline=pipeline or ours.fingerprint,
+        settings={**state.pipelines(), ours.fingerprint: ours.parts},
+        tenant=settings.tenant,
+    )
+    with read_documents(index, lineage, tenant=settings.tenant, advance=advance) as found:
+        count = state.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
+    state.note(target=index.target() or "")
+    return count
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qloader.applying.preconditions import check_index, check_pipeline, check_state, check_target
-from qloader.errors import ConfigError, ForeignIndexError, StateError
+from qloader.errors import ConfigError, ForeignIndexError
 from qloader.index.collection_settings import find_differences
 from qloader.index.protocol import CollectionInfo, Index
 from qloader.refreshing.drift import Drift, find_drift
@@ -16,7 +16,7 @@ from qloader.state.records import StateHeader, count_held
 from qloader.state.store import StateStore
 from qloader.workspace.applied import check_comparable, find_applied
 from qloader.workspace.replacing import check_not_switching
-from qloader.workspace.settings import Settings
+from qloader.workspace.settings import Settings, nothing_applied
 
 if TYPE_CHECKING:
     from qloader.embedding.together import Embedders
@@ -38,7 +38,7 @@ def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None
         IndexUnavailableError: The index cannot be read.
     """
     if not settings.has_state():
-        raise _nothing_applied()
+        raise nothing_applied()
     with settings.write_state(create=False) as state:
         state.lock()
         drift = look_for_drift(settings, state, deep=deep, progress=progress)
@@ -58,7 +58,7 @@ def look_for_drift(
     """
     header = state.header()
     if header is None:
-        raise _nothing_applied()
+        raise nothing_applied()
     check_state(header, settings.here)
     check_not_switching(header)
     sources = state.sources()
@@ -117,7 +117,3 @@ def _settings_drift(settings: Settings, index: Index, info: CollectionInfo) -> t
         else []
     )
     return (*(one.as_drift(is_shared=bool(settings.tenant)) for one in differing), *postponed)
-
-
-def _nothing_applied() -> StateError:
-    return StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")

@@ -33,11 +33,12 @@ from qloader.errors import EmbeddingError, ForeignIndexError, IndexUnavailableEr
 from qloader.index.folder_lock import HeldError
 from qloader.index.protocol import Index, beside
 from qloader.planning.plan import IndexAction
-from qloader.refreshing.rebuild import read_documents
 from qloader.render.progress import Progress
-from qloader.state.records import StateHeader, StateIdentity
+from qloader.state.records import StateHeader
 from qloader.state.store import StateStore
+from qloader.workspace.applied import find_reusable
 from qloader.workspace.planning import describe_embedded, has_other_vectors
+from qloader.workspace.rebuilding import fill_from_points
 from qloader.workspace.running import Run, header_of
 from qloader.workspace.settings import Settings
 
@@ -87,8 +88,8 @@ class Replacement(Run):
             self._state.secure()
             known = header_of(self._state)
             with (
-                self._built(before, name) as store,
                 self._opened(name) as index,
+                self._built(before, name, index) as store,
                 self._open_live(store, live) as old,
             ):
                 store.note(target=name, replacement_token=known.replacement_token)
@@ -115,29 +116,29 @@ class Replacement(Run):
         return beside(self._settings.collection, pipeline, taken)
 
     @contextlib.contextmanager
-    def _built(self, known: StateHeader, name: str) -> Iterator[StateStore]:
+    def _built(self, known: StateHeader, name: str, index: Index) -> Iterator[StateStore]:
         """The state of the collection that is being made, with this process as its writer.
 
         Args:
             known: What the state said before this run.
-            name: The collection.
+            name: The collection's name.
+            index: The collection.
         """
         file = self._settings.replacement_state
-        with self._opened(name) as index:
-            try:
-                info = index.describe()
-                check_index(info, known, documents=0, collection=name)
-            except (ForeignIndexError, IndexUnavailableError) as error:
-                if not isinstance(error, HeldError) and self._settings.embedded_path is not None:
-                    error.remedy = _BEGIN_ANEW
-                raise
-            if info is None or not _describes_replacement(file, known, name):
-                remove_state(file)
-            if info is not None and not file.exists():
-                if known.replaced == name and describes_replaced(self._settings, known):
-                    self._settings.replaced_state.replace(file)
-                elif info.points:
-                    rebuild_into(file, self._settings, index, known, name, info.pipeline)
+        try:
+            info = index.describe()
+            check_index(info, known, documents=0, collection=name)
+        except (ForeignIndexError, IndexUnavailableError) as error:
+            if not isinstance(error, HeldError) and self._settings.embedded_path is not None:
+                error.remedy = _BEGIN_ANEW
+            raise
+        if info is None or not _describes_replacement(file, known, name):
+            remove_state(file)
+        if info is not None and not file.exists():
+            if known.replaced == name and describes_replaced(self._settings, known):
+                self._settings.replaced_state.replace(file)
+            elif info.points:
+                rebuild_into(file, self._settings, index, known.lineage, info.pipeline)
         if known.replaced == name:  # what it was is not what it will be
             self._state.note(replaced="", replaced_token="")
         with StateStore.write(file, create=True, permissions=self._settings.config.state.permissions) as store:
@@ -218,7 +219,7 @@ class Replacement(Run):
                 state=self._state,
                 open_index=open_index,
                 collection=live,
-                reusable=self._reusable(self._state),
+                reusable=find_reusable(self._settings, self._state.pipelines()),
                 carry_as=partial(self._carry_as, store),
             )
 
@@ -370,11 +371,12 @@ def remove_strangers(settings: Settings, index: Index, header: StateHeader, *, g
     Returns:
         Their names.
     """
-    known = {index.target(), header.replacement, header.replaced, header.target}
+    unknown = [n for n in index.relatives() if n not in (header.replacement, header.replaced, header.target)]
+    live = index.target() if unknown else None
     removed = []
-    for name in index.relatives():
+    for name in unknown:
         with contextlib.suppress(HeldError):  # somebody still searches it: the next apply removes it
-            if name not in known and remove_collection(settings, name, header.lineage, guard=guard):
+            if name != live and remove_collection(settings, name, header.lineage, guard=guard):
                 removed.append(name)
     return removed
 
@@ -421,35 +423,21 @@ def _read(file: Path) -> StateHeader | None:
         return store.header()
 
 
-def rebuild_into(
-    file: Path, settings: Settings, index: Index, known: StateHeader, name: str, pipeline: str | None
-) -> None:
+def rebuild_into(file: Path, settings: Settings, index: Index, lineage: str, pipeline: str | None) -> None:
     """Writes the state of a collection whose own is not here, from its points.
 
     Args:
         file: Where.
         settings: The config and what follows from it.
-        index: The collection.
-        known: What the state of the live one says of itself.
-        name: The collection's own name.
+        index: The collection, opened by its own name.
+        lineage: Whose points are read.
         pipeline: The fingerprint that the collection was filled with.
     """
-    ours = settings.pipeline
-    identity = StateIdentity(
-        name=known.name,
-        lineage=known.lineage,
-        collection=known.collection,
-        location=known.location,
-        pipeline=pipeline or ours.fingerprint,
-        settings={ours.fingerprint: {"chunking": dict(ours.chunking), "embedding": dict(ours.embedding)}},
-    )
     new = file.with_name(f"{file.name}.new")
     remove_state(new)
     with StateStore.write(new, create=True, permissions=settings.config.state.permissions) as store:
         store.lock()
-        with read_documents(index, known.lineage) as found:
-            store.replace_all(identity, ((f.source_type, f.document, f.intents) for f in found))
-        store.note(target=name)
+        fill_from_points(settings, store, index, lineage, pipeline)
     new.replace(file)
 
 

@@ -22,7 +22,7 @@ from qloader.workspace.replacing import (
     switch,
 )
 from qloader.workspace.running import header_of
-from qloader.workspace.settings import Settings
+from qloader.workspace.settings import Settings, nothing_applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def roll_back(settings: Settings) -> RolledBack:
             if describes_replaced(settings, known):
                 settings.replaced_state.replace(file)
             else:  # another machine replaced it
-                rebuild_into(file, settings, other, known, known.replaced, info.pipeline)
+                rebuild_into(file, settings, other, known.lineage, info.pipeline)
         if known.replacement and known.replacement != known.replaced:
             remove_collection(settings, known.replacement, known.lineage, guard=state.confirm)
         run_id = state.begin_other("rollback")
@@ -115,10 +115,11 @@ def prune_collections(settings: Settings) -> Pruned:
 
 def remove_kept(settings: Settings, state: StateStore, index: Index, known: StateHeader) -> list[str]:
     """Removes whatever is beside the live collection and the state's own; see `prune_collections`."""
+    live = index.target()
     removed = [
         name
         for name in (known.replaced, known.replacement)
-        if name and name != index.target() and remove_collection(settings, name, known.lineage, guard=state.confirm)
+        if name and name != live and remove_collection(settings, name, known.lineage, guard=state.confirm)
     ]
     state.note(replaced="", replaced_token="", replacement="", replacement_token="")
     for file in (settings.replaced_state, settings.replacement_state):
@@ -135,14 +136,14 @@ def _opened(settings: Settings, *, is_to_go_back: bool = False) -> Iterator[tupl
         is_to_go_back: Whether the name may stand for the collection that was replaced already.
     """
     if not settings.has_state():
-        raise _nothing_applied()
+        raise nothing_applied()
     with (
         settings.write_state(create=False) as state,
         contextlib.closing(settings.open_index(guard=state.confirm, is_patient=True)) as index,
     ):
         state.lock()
         if state.header() is None:
-            raise _nothing_applied()
+            raise nothing_applied()
         check_state(state.header(), settings.here)
         settle(settings, state, index)
         known = header_of(state)
@@ -151,7 +152,3 @@ def _opened(settings: Settings, *, is_to_go_back: bool = False) -> Iterator[tupl
             documents = count_held(state.sources())
             check_index(None, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
         yield state, index, known
-
-
-def _nothing_applied() -> StateError:
-    return StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")

@@ -22,6 +22,7 @@ from qloader.state.lock import now_ms
 from qloader.state.reader import StateReader
 from qloader.state.records import RunStatus, SourceRecord, StateHeader
 from qloader.state.store import StateStore
+from qloader.workspace.applied import find_reusable
 from qloader.workspace.identities import find_identity
 from qloader.workspace.keeping import Counting, Keeping
 from qloader.workspace.preparing import Pool
@@ -213,24 +214,16 @@ class Run:
             collection=header.index.collection,
             location=header.index.location,
             pipeline=pipeline.fingerprint,
-            pipeline_settings={"chunking": dict(pipeline.chunking), "embedding": dict(pipeline.embedding)},
+            pipeline_settings=pipeline.parts,
             sources={source.name: (source.type, self._identities.get(source.name, "")) for source in header.sources},
             tenant=header.index.tenant,
             lineage=lineage,
             replacement=replacement,
         )
 
-    def _reusable(self, state: StateReader) -> frozenset[str]:
-        """The fingerprints of pipelines whose vectors may be kept."""
-        return frozenset(
-            fingerprint
-            for fingerprint, parts in state.pipelines().items()
-            if parts.get("embedding") == self._settings.pipeline.embedding
-        )
-
     def _labels(self, state: StateReader, known: StateHeader, retyped: Collection[str]) -> dict[str, PointLabels]:
         """What the payloads of each source say."""
-        reusable = self._reusable(state)
+        reusable = find_reusable(self._settings, state.pipelines())
         return {
             source.name: PointLabels(
                 source.type,

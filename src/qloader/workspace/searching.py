@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from qloader.applying.preconditions import check_index, check_state
-from qloader.errors import ConfigError, EmbeddingError, RerankError, StateError
+from qloader.errors import ConfigError, EmbeddingError, RerankError
 from qloader.index.fusing import fuse_weighted
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, FoundBy, Fusion, Hit, Index, Vectors, Where
 from qloader.planning.selecting import match_documents
@@ -17,7 +17,7 @@ from qloader.state.records import count_held
 from qloader.workspace.applied import check_comparable, find_applied
 from qloader.workspace.fusing import Fusing
 from qloader.workspace.planning import check_embedded_marker
-from qloader.workspace.settings import Settings
+from qloader.workspace.settings import Settings, nothing_applied
 
 if TYPE_CHECKING:
     from qloader.embedding.reranking import Reranker
@@ -116,7 +116,7 @@ def open_searcher(settings: Settings, request: SearchRequest, modes: Sequence[Mo
                 pipelines = state.pipelines()
                 is_replaced = state.writer() is not None and bool(header.replacement)
     if header is None:
-        raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
+        raise nothing_applied()
     check_state(header, settings.here)
     check_embedded_marker(settings, header, documents)
     # A writer has an embedded index to itself until it ends, but for one that makes a collection beside it.

@@ -14,6 +14,7 @@ from qloader.config.load import cache_path, state_path
 from qloader.config.models import Config
 from qloader.documents.hashing import fingerprint
 from qloader.embedding.settings import bm25_settings, dense_settings, section_as_applied
+from qloader.errors import StateError
 from qloader.planning.estimates import Prices
 from qloader.planning.guards import Limits
 from qloader.planning.plan import Pipeline
@@ -48,6 +49,11 @@ def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
             tell(sentence)
 
     return say
+
+
+def nothing_applied() -> StateError:
+    """The error of whoever needs a state that holds something."""
+    return StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
 
 
 def _tell_nobody(_: str) -> None:

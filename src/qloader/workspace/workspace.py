@@ -21,7 +21,7 @@ from qloader.state.records import DocumentRecord, Lease, RunDetails, RunFailure,
 from qloader.state.store import StateStore
 from qloader.workspace.measuring import Measuring, measuring
 from qloader.workspace.planning import PlanRequest, PlanResult, make_plan
-from qloader.workspace.settings import Settings
+from qloader.workspace.settings import Settings, nothing_applied
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -612,7 +612,7 @@ class Workspace:
             LockedError: Another writer holds the state.
         """
         if not self.settings.has_state():
-            raise StateError("nothing has been applied yet", remedy="Run `qloader apply` first.")
+            raise nothing_applied()
         with self.settings.write_state(create=False) as state:
             state.lock()
             keys = []
