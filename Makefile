@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Tests and benches start qloader hundreds of times: as a user has it, with its bytecode kept, not compiled each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo playground test check format docs screenshots plans bench bench-full quality faults broken audit clean
 
 $(STAMP): pyproject.toml

@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from qloader.cli.app import app
+from qloader.cli.app import make_app
 
 DOCS = Path(__file__).parent
 COMMANDS = DOCS / "commands.md"
@@ -28,7 +28,7 @@ BEGIN, END = "<!-- generated from the commands: begin -->", "<!-- generated from
 
 def render_commands() -> str:
     """Every command with its arguments and options, as Markdown."""
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(make_app())
     parts = []
     for path, command in _walk(root, ()):
         parts += [f"## {' '.join(('qloader', *path))}", "", (command.help or "").strip(), ""]

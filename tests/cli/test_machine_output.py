@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from qloader import Workspace
 from qloader.applying.events import BatchDone, DocumentDone, Event, Finished, Started
-from qloader.cli.app import app
+from qloader.cli.app import make_app
 from qloader.errors import QloaderError
 from support.command_line import Prompt, some_documents
 from support.dense_places import dense_place
@@ -50,7 +50,7 @@ def check(name: str, value: Any) -> None:
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> dict[str, Any]:
     found = {}
-    for name, child in (group or get_command(app)).commands.items():
+    for name, child in (group or get_command(make_app())).commands.items():
         found |= commands(child, (*path, name)) if hasattr(child, "commands") else {" ".join((*path, name)): child}
     return found
 

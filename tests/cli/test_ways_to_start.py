@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from qloader import __version__
-from qloader.cli.app import app
+from qloader.cli.app import make_app
 from support.command_line import Prompt
 from support.workspaces import CONFIG, write
 
 COMMANDS = [
-    *([command.name] for command in app.registered_commands),
-    *(["state", command.name] for command in app.registered_groups[0].typer_instance.registered_commands),
+    *([command.name] for command in make_app().registered_commands),
+    *(["state", command.name] for command in make_app().registered_groups[0].typer_instance.registered_commands),
 ]
 PLACE = "path: .qloader/index"
 

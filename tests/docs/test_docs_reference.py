@@ -13,7 +13,7 @@ from error_messages import SOURCE
 from typer.main import get_command
 
 from qloader import errors
-from qloader.cli.app import app
+from qloader.cli.app import make_app
 from qloader.config.models import GuardsConfig
 from qloader.documents.document import SKIP_REASONS
 from qloader.state.migrate import migrate
@@ -24,7 +24,7 @@ GROUPS = {"state", "cache"}
 
 def commands(group=None, path=()):
     """Every command by what is typed for it, e.g. `state list`."""
-    group = group or get_command(app)
+    group = group or get_command(make_app())
     found = {}
     for name, child in group.commands.items():
         found |= commands(child, (*path, name)) if hasattr(child, "commands") else {" ".join((*path, name)): child}

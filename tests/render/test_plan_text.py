@@ -35,7 +35,8 @@ from test_escape import hidden
 
 from qloader.applying.result import ApplyResult
 from qloader.planning.plan import Base, Change, ChunkCounts, PlanWarning, Summary
-from qloader.render.text import applied_line, make_console, plan_line
+from qloader.render.text import make_console
+from qloader.render.wording import applied_line, plan_line
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -22,7 +22,9 @@ import semantic_text_splitter  # noqa: F401
 
 import qloader.workspace.applying  # noqa: F401
 from qloader.cli import main
-from qloader.cli.app import app  # noqa: F401
+from qloader.cli.app import make_app
+
+make_app()  # with the modules of all commands
 
 
 def run_two(arguments: list[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import yaml
 from typer.main import get_command
 
 from qloader import Workspace
-from qloader.cli.app import app
+from qloader.cli.app import make_app
 from qloader.watching.server import address_of
 from support.command_line import wait_until
 from support.workspaces import write
@@ -46,7 +46,7 @@ def compose() -> dict[str, Any]:
 def parses(arguments: list[str]) -> None:
     """Holds a command line to the command's own options."""
     assert arguments[0] == "watch"
-    command: Any = get_command(app).commands["watch"]  # type: ignore[attr-defined]
+    command: Any = get_command(make_app()).commands["watch"]  # type: ignore[attr-defined]
     command.make_context("watch", arguments[1:], resilient_parsing=False)
 
 

@@ -6,6 +6,8 @@ import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,30 +15,34 @@ import typer
 from typer.core import TyperGroup
 
 from qloader import __version__
-from qloader.cli import (
-    apply_command,
-    cache_commands,
-    destroy_command,
-    eval_command,
-    history_command,
-    import_command,
-    ingest_command,
-    init_command,
-    logs,
-    optimize_command,
-    plan_command,
-    refresh_command,
-    rollback_command,
-    search_command,
-    show_command,
-    state_commands,
-    status_command,
-    validate_command,
-    verify_command,
-    watch_command,
-)
+from qloader.cli import logs
 from qloader.cli.common import Shared
+from qloader.cli.streams import takes_colours
 from qloader.errors import InterruptedRunError, QloaderError
+
+COMMANDS: Mapping[str, str] = {
+    "init": "init_command:init",
+    "validate": "validate_command:validate",
+    "plan": "plan_command:plan",
+    "show": "show_command:show",
+    "verify": "verify_command:verify",
+    "apply": "apply_command:apply",
+    "ingest": "ingest_command:ingest",
+    "watch": "watch_command:watch",
+    "import": "import_command:import_collection",
+    "search": "search_command:search",
+    "eval": "eval_command:evaluate",
+    "status": "status_command:status",
+    "history": "history_command:history",
+    "refresh": "refresh_command:refresh",
+    "optimize": "optimize_command:optimize",
+    "rollback": "rollback_command:rollback",
+    "prune": "rollback_command:prune",
+    "destroy": "destroy_command:destroy",
+    "state": "state_commands:app",
+    "cache": "cache_commands:app",
+}
+"""Every command and group of commands by name, as help lists them: its module in this package, and what of it."""
 
 
 class _Commands(TyperGroup):
@@ -58,40 +64,34 @@ class _Commands(TyperGroup):
             ) from error
 
 
-app = typer.Typer(
-    name="qloader",
-    cls=_Commands,
-    help="Keep a Qdrant collection true to its sources: plan, review, apply.",
-    epilog="Start with: qloader init && qloader plan -o plan.json && qloader apply plan.json",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The application.
 
-app.command("init")(init_command.init)
-app.command("validate")(validate_command.validate)
-app.command("plan")(plan_command.plan)
-app.command("show")(show_command.show)
-app.command("verify")(verify_command.verify)
-app.command("apply")(apply_command.apply)
-app.command("ingest")(ingest_command.ingest)
-app.command("watch")(watch_command.watch)
-app.command("import")(import_command.import_collection)
-app.command("search")(search_command.search)
-app.command("eval")(eval_command.evaluate)
-app.command("status")(status_command.status)
-app.command("history")(history_command.history)
-app.command("refresh")(refresh_command.refresh)
-app.command("optimize")(optimize_command.optimize)
-app.command("rollback")(rollback_command.rollback)
-app.command("prune")(rollback_command.prune)
-app.add_typer(state_commands.app, name="state")
-app.add_typer(cache_commands.app, name="cache")
-app.command("destroy")(destroy_command.destroy)
+    Args:
+        names: The commands that it has. Typer looks at every option of every command, which takes as long as looking
+            at a thousand files, and a command line names one.
+    """
+    app = typer.Typer(
+        name="qloader",
+        cls=_Commands,
+        help="Keep a Qdrant collection true to its sources: plan, review, apply.",
+        epilog="Start with: qloader init && qloader plan -o plan.json && qloader apply plan.json",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(shared_options)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"qloader.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
 
 
-@app.callback(invoke_without_command=True)
 def shared_options(
     context: typer.Context,
     config: Annotated[
@@ -137,6 +137,7 @@ def run(arguments: list[str]) -> int:
         try:
             _check_folder()
             arguments = logs.begin(arguments, stack)
+            app = make_app(_named_in(arguments))
             code: Any = app(args=arguments, standalone_mode=False, prog_name="qloader")
             sys.stdout.flush()  # here, where a full disk still is an error with an exit code
         except Exception as error:
@@ -144,6 +145,15 @@ def run(arguments: list[str]) -> int:
                 traceback.print_exception(error)
             return _explain(error)
         return code if isinstance(code, int) else 0
+
+
+def _named_in(arguments: list[str]) -> Iterable[str]:
+    """The command that a line surely names; all of them where it names another, or asks for help first."""
+    place = 0
+    while place < len(arguments) and arguments[place] in ("-c", "--config"):
+        place += 2  # its value may well be called as a command is
+    named = arguments[place : place + 1]
+    return named if named and named[0] in COMMANDS else COMMANDS
 
 
 def _check_folder() -> None:
@@ -202,7 +212,7 @@ def _say(message: str, remedy: str) -> None:
 
     if logs.tell_error(message, remedy):
         return
-    red, reset = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    red, reset = ("\x1b[1;31m", "\x1b[0m") if takes_colours(sys.stderr) else ("", "")
     print(f"{red}Error:{reset} {escape_message(message)}", file=sys.stderr)  # noqa: T201
     if remedy:
         print(escape_message(remedy), file=sys.stderr)  # noqa: T201

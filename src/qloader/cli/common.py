@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qloader.cli import logs
+from qloader.cli.streams import takes_colours
 from qloader.counting import counted
 
 if TYPE_CHECKING:
@@ -230,11 +231,12 @@ def people() -> Console:
     return make_console(sys.stderr)
 
 
-def say(text: str) -> None:
+def say(text: str, *, is_bold: bool = False) -> None:
     """Prints a line for people."""
     from qloader.render.escape import escape_controls
 
-    print(escape_controls(text), file=sys.stderr)  # noqa: T201
+    bold, reset = ("\x1b[1m", "\x1b[0m") if is_bold and takes_colours(sys.stderr) else ("", "")
+    print(f"{bold}{escape_controls(text)}{reset}", file=sys.stderr)  # noqa: T201
 
 
 def print_json(value: Any) -> None:
@@ -301,6 +303,11 @@ def show_plan(
             for part in render_html(plan, texts=texts, fold=fold, lines=lines, review=review):
                 sys.stdout.write(part)
         case PlanFormat.text if not logs.takes_stderr():  # there, `planned` says how much it is
+            from qloader.render.review import Review, only_line
+
+            if only := only_line(plan.header, review or Review.of_file(plan.header)):
+                say(only, is_bold=True)
+                return
             from qloader.render.text import render_plan
 
             render_plan(plan, people(), fold, texts=texts, lines=lines, review=review)
@@ -398,8 +405,7 @@ def report_apply(result: ApplyResult, output: OutputFormat) -> int:
     Returns:
         The exit code: 1 where documents were left as they were.
     """
-    from qloader.render.text import applied_line
-    from qloader.render.wording import describe_dense
+    from qloader.render.wording import applied_line, describe_dense
 
     if output is OutputFormat.json:
         return 0 if result.is_complete else 1

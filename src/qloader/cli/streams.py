@@ -50,6 +50,11 @@ def prepare_streams() -> None:
     sys.stderr = _output(2, encoding=sys.stderr.encoding if sys.stderr else "utf-8", line_buffering=True)
 
 
+def takes_colours(file: TextIO) -> bool:
+    """Whether what reads a stream shows bold and colours, and is wanted to."""
+    return file.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def insist_on_utf8() -> None:
     """Starts the program again in Python's UTF-8 mode where the locale is another.
 

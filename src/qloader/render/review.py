@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qloader.counting import counted
 from qloader.planning.estimates import Estimate, Share, estimate_plan, format_cost
 from qloader.planning.plan import RESULTS, PlanWarning, PolicyResult
 from qloader.render.escape import escape_controls
+from qloader.render.wording import explain_index_action, explain_selection, plan_line, shown_warnings
 
 if TYPE_CHECKING:
     from qloader.errors import GuardError
@@ -39,6 +40,42 @@ class Review:
     def of_file(cls, header: PlanHeader) -> Review:
         """What a plan file alone can say: no prices, no past runs."""
         return cls(estimate_plan(header), header.policies)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a reviewer should know before the totals: a sentence, and what stands before it in bold."""
+
+    kind: Literal["warning", "index", "other", "estimate"]
+    sentence: str
+    label: str = ""
+
+
+def find_notes(header: PlanHeader, review: Review) -> list[Note]:
+    """The notes of a plan in plain text, in the order that they are read in."""
+    warnings = [f"{warning_subject(one)}: {one.message}" for one in (*shown_warnings(header), *review.warnings)]
+    if header.allowed_deletes:
+        warnings.append(f"deletes allowed past the guards: {', '.join(header.allowed_deletes)}")
+    notes = [Note("warning", warning, "Warning: ") for warning in warnings]
+    if sentence := explain_selection(header):
+        notes.append(Note("warning", sentence))
+    if sentence := explain_index_action(header):
+        notes.append(Note("index" if header.index.action == "create" else "warning", sentence))
+    if sentence := describe_policies(review.policies, is_empty=header.is_empty):
+        notes.append(Note("other", sentence))
+    if review.estimate is not None:
+        notes.append(Note("estimate", describe_estimate(review.estimate)))
+    return notes
+
+
+def only_line(header: PlanHeader, review: Review) -> str | None:
+    """All that there is to say of a plan that changes nothing; None where there is more.
+
+    Most runs end here: whoever shows this line need not load what tables and colours are made with.
+    """
+    if not header.is_empty or find_notes(header, review):
+        return None
+    return plan_line(header.summary, header.index.action, is_partial=header.selection is not None)
 
 
 def describe_estimate(estimate: Estimate, quote: Callable[[str], str] = escape_controls) -> str:

@@ -13,31 +13,25 @@ from rich.text import Text
 from qloader.planning.plan import ACTIONS
 from qloader.render.diff import DIFF_LINES, DiffLine, Kind, Texts, diff_lines, fold_lines
 from qloader.render.escape import escape_controls
-from qloader.render.review import Review, describe_estimate, describe_policies, warning_subject
+from qloader.render.review import Review, find_notes
 from qloader.render.wording import (
     FOLD,
     SIGNS,
     ChangeLine,
-    applied_line,
     column_width,
     count_actions,
     count_documents,
     describe_change,
-    explain_index_action,
-    explain_selection,
     name_place,
     no_changes_in,
     pad_name,
     plan_line,
     short_revision,
-    shown_warnings,
     wrap_words,
 )
 
 if TYPE_CHECKING:
     from qloader.planning.plan import Action, Change, Plan, PlanHeader, SourceSummary
-
-__all__ = ["applied_line", "make_console", "plan_line", "render_plan"]
 
 COLOURS: Mapping[Action, str] = {
     "create": "green",
@@ -55,6 +49,8 @@ _DIFF_COLOURS: Mapping[Kind, str] = {
     "gap": "dim",
     "note": "yellow",
 }
+
+_NOTE_COLOURS = {"warning": "yellow", "index": "cyan", "estimate": "dim"}
 
 _PIPED_WIDTH = 100_000
 _PIPED_HEIGHT = 50  # never matters, but without it rich asks the environment for both
@@ -213,20 +209,9 @@ def _print_notes(header: PlanHeader, review: Review, console: Console) -> bool:
     Returns:
         Whether there was anything.
     """
-    warnings = (*shown_warnings(header), *review.warnings)
-    notes = [("Warning: ", f"{warning_subject(warning)}: {warning.message}", "yellow") for warning in warnings]
-    if header.allowed_deletes:
-        notes.append(("Warning: ", f"deletes allowed past the guards: {', '.join(header.allowed_deletes)}", "yellow"))
-    if sentence := explain_selection(header):
-        notes.append(("", sentence, "yellow"))
-    if sentence := explain_index_action(header):
-        notes.append(("", sentence, "cyan" if header.index.action == "create" else "yellow"))
-    if sentence := describe_policies(review.policies, is_empty=header.is_empty):
-        notes.append(("", sentence, ""))
-    if review.estimate is not None:
-        notes.append(("", describe_estimate(review.estimate), "dim"))
-    for label, text, colour in notes:
-        _print_sentence(label, text, colour, console)
+    notes = find_notes(header, review)
+    for note in notes:
+        _print_sentence(note.label, note.sentence, _NOTE_COLOURS.get(note.kind, ""), console)
     return bool(notes)
 
 

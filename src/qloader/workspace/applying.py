@@ -104,7 +104,7 @@ def _apply(
                 "an apply that was cut short was ended first, and the state is another by now", remedy="Plan again."
             )
         see_to_target(settings, index, known)
-        info = _look(settings, index, without_engine=replaces)
+        info = _look(settings, index, without_engine=replaces or header.is_empty)
         documents = count_held(records.values())
         check_index(info, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
         check_pipeline(info, settings.here)
@@ -124,11 +124,12 @@ def _apply(
             changed = _bring_in_line(settings, index, info)
             return replace(_record_unchanged(settings, state, known, header), settings=changed)
         with settings.embedders() as embedders:
-            kind = Replacement if replaces else Run
-            run = kind(settings, plan, state, index, embedders, is_resumed=is_resumed, at_present=at_present)
-            if isinstance(run, Replacement):
+            how = {"is_resumed": is_resumed, "at_present": at_present}
+            if replaces:
+                replacement = Replacement(settings, plan, state, index, embedders, **how)
                 _tell_begin(listener, header, is_resumed=is_resumed)
-                return run.carry_out_beside(progress, should_stop, listener)
+                return replacement.carry_out_beside(progress, should_stop, listener)
+            run = Run(settings, plan, state, index, embedders, **how)
             making = _find_making(settings, header, info, partial(embedders.dense_size, run.first_text))
             _tell_begin(listener, header, is_resumed=is_resumed)
             changed = () if making else _bring_in_line(settings, index, info, is_bulk=run.is_bulk)
@@ -144,7 +145,8 @@ def _look(settings: Settings, index: Index, *, without_engine: bool) -> Collecti
     Args:
         settings: The config and what follows from it.
         index: The index.
-        without_engine: Look only at what an embedded index says of itself in its small file, so that searches go on.
+        without_engine: Look only at what an embedded index says of itself in its small file, so that searches go on,
+            and nothing is loaded where nothing is written.
     """
     if not without_engine or settings.embedded_path is None:
         return index.describe()
