@@ -68,11 +68,12 @@ def join(cache: str, state: str) -> None:
     from pathlib import Path
 
     import duckdb
+    import duckdb_extension_sqlite_scanner
 
-    from qloader.joining import sqlite_extension
-
+    package = Path(duckdb_extension_sqlite_scanner.__file__).parent
+    extension = package / "extensions" / f"v{duckdb.__version__}" / "sqlite_scanner.duckdb_extension"
     connection = duckdb.connect(config={"threads": 2, "memory_limit": "512MB"})
-    connection.execute(f"LOAD '{sqlite_extension(duckdb.__version__)}'")
+    connection.execute(f"LOAD '{extension}'")
     connection.execute(f"ATTACH '{Path(cache)}' AS cache (TYPE sqlite, READ_ONLY)")
     connection.execute(f"ATTACH '{Path(state)}' AS state (TYPE sqlite, READ_ONLY)")
     connection.execute(

@@ -109,7 +109,6 @@ def test_a_plan_for_a_server_never_loads_its_client(prompt: Prompt) -> None:
 def test_a_plan_with_changes_loads_no_engine_and_no_client(applied: Prompt) -> None:
     write(applied.docs, {"new.md": "# New\n\nnew"})
     found = loaded_by(applied.folder, "plan")
-    assert "duckdb" in found
     assert found.isdisjoint({"qdrant_client", "qdrant_edge", "grpc", "httpx", "dulwich", "asyncio"})
 
 
@@ -121,4 +120,4 @@ def test_looking_at_things_loads_nothing_heavy(applied: Prompt, command: str) ->
 def test_a_search_loads_the_engine_and_nothing_of_a_server(applied: Prompt) -> None:
     found = loaded_by(applied.folder, "search", "gardens")
     assert "qdrant_edge" in found
-    assert found.isdisjoint({"qdrant_client", "grpc", "httpx", "duckdb", "dulwich", "semantic_text_splitter"})
+    assert found.isdisjoint({"qdrant_client", "grpc", "httpx", "dulwich", "semantic_text_splitter"})

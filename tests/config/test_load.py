@@ -233,7 +233,7 @@ def test_loading_imports_no_engine_and_no_client(tmp_path):
     script = (
         "import sys; from pathlib import Path; from qloader.config.load import load_config;"
         "load_config(Path(sys.argv[1]), env={});"
-        "print(sorted({'qdrant_edge', 'qdrant_client', 'duckdb', 'dulwich', 'rich', 'pathspec'} & set(sys.modules)))"
+        "print(sorted({'qdrant_edge', 'qdrant_client', 'dulwich', 'rich', 'pathspec'} & set(sys.modules)))"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "qloader.yaml")], capture_output=True, text=True, check=True

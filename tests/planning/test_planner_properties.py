@@ -1,4 +1,4 @@
-"""What holds for every pair of states and manifests, tried on real SQLite through the real DuckDB join."""
+"""What holds for every pair of states and manifests, tried on real SQLite through the real join."""
 
 from __future__ import annotations
 

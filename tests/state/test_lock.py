@@ -587,7 +587,6 @@ def test_who_plans_and_applies_in_one_keeps_others_away_from_before_the_plan(tmp
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open files")
 def test_the_state_is_not_open_while_who_holds_it_plans(tmp_path: Path) -> None:
-    """Two SQLites in one process, Python's and DuckDB's, would take each other's locks away."""
     workspace = make_workspace(tmp_path)
     write_docs(workspace, BEFORE)
     with workspace.locked():

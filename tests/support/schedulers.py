@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import duckdb  # noqa: F401 - these are imported once, here, and not in each child
-import psutil  # noqa: F401
+import psutil  # noqa: F401 - these are imported once, here, and not in each child
 import qdrant_edge  # noqa: F401
 import semantic_text_splitter  # noqa: F401
 

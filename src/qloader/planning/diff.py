@@ -1,4 +1,4 @@
-"""The diff: manifests in the cache joined with the state where both lie, by DuckDB.
+"""The diff: manifests in the cache joined with the state where both lie, by SQLite.
 
 Only differences leave the join, in the order of a plan; nothing is held for documents that are the same.
 """
@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from qloader.joining import connect_duckdb, sql_literal
+from qloader.joining import connect_files
 from qloader.manifest.manifest import PlannedChunk, unpack_chunks, unpack_keys
 from qloader.planning.selecting import Choice, SplitMove
 from qloader.state.records import IntentRecord, unpack_hashes
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 PAGE = 400
 """Documents looked up at once; below SQLite's lowest limit on bound values (999)."""
@@ -113,7 +110,7 @@ def find_differences(
 
     Args:
         cache: The open cache; nobody else writes it meanwhile.
-        cache_path: Where it lies, for DuckDB.
+        cache_path: Where it lies, for the join.
         state_path: The state, or None where nothing was ever applied.
         scope: What to compare.
         choice: Which documents; all of them where None. It counts the others.
@@ -126,56 +123,91 @@ def find_differences(
         return
     keys: Iterable[_Key] = ()
     intents = _intent_keys(scope)
-    moved: dict[_Key, str] = {}
+    moves = _Moves(cache)
     with contextlib.ExitStack() as stack:
         if scope.joined:
             join = stack.enter_context(contextlib.closing(_join(cache_path, state_path, scope)))
             if choice is None:
-                moved = pair_moves(_move_candidates(join))
+                moves.take(pair_moves(_move_candidates(join)))
                 keys = _stream_keys(join)
             else:
                 moved, others = _pair_chosen(list(_move_candidates(join)), choice)
+                moves.take((source, new, old) for (source, new), old in moved.items())
                 intents = _choose_intents(intents, others, choice)
                 keys = _choose_keys(join, others, choice)
         elif choice is not None:
             intents = _choose_intents(intents, {}, choice)
-        # Opened only now that DuckDB has let go of the file (ADR 5): see `_join`.
-        uri = f"{state_path.absolute().as_uri()}?mode=ro"
-        state = stack.enter_context(contextlib.closing(sqlite3.connect(uri, uri=True, check_same_thread=False)))
-        yield from _look_up(cache, state, merge(keys, intents), moved, scope)
+        state = stack.enter_context(contextlib.closing(connect_files(state=state_path)))
+        yield from _look_up(cache, state, merge(keys, intents), moves, scope)
 
 
-def pair_moves(candidates: Iterable[tuple[str, bytes, str, bool]]) -> dict[_Key, str]:
+def pair_moves(candidates: Iterable[tuple[str, bytes, str, bool]]) -> Iterator[tuple[str, str, str]]:
     """Which created document is which deleted one under a new id.
 
     Among several with equal text, those that kept their file name are paired first, then by order of ids.
 
     Args:
-        candidates: (source, content hash, id, is created) of created and deleted documents.
+        candidates: (source, content hash, id, is created) of created and deleted documents; those of one source and
+            text one after the other, otherwise in any order.
 
-    Returns:
-        The old id by (source, new id). Pure: the order of the candidates does not matter.
+    Yields:
+        Source, new id, old id.
     """
-    groups: dict[tuple[str, bytes], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
-    for source, content, document_id, is_created in candidates:
-        groups[source, content][is_created].append(document_id)
-    pairs: dict[_Key, str] = {}
-    for (source, _), (deleted, created) in groups.items():
-        olds = sorted(deleted)
-        by_name: dict[str, list[str]] = defaultdict(list)
-        for old in olds:
-            by_name[old.rpartition("/")[2]].append(old)
-        rest = []
-        for new in sorted(created):
-            same_name = by_name.get(new.rpartition("/")[2])
-            if same_name:
-                pairs[source, new] = same_name.pop(0)
-            else:
-                rest.append(new)
-        used = {pairs[source, new] for new in created if (source, new) in pairs}
-        for new, old in zip(rest, (old for old in olds if old not in used), strict=False):
-            pairs[source, new] = old
-    return pairs
+    for (source, _), group in groupby(candidates, key=lambda candidate: candidate[:2]):
+        deleted, created = list[str](), list[str]()
+        for _, _, document_id, is_created in group:
+            (created if is_created else deleted).append(document_id)
+        for new, old in _pair_alike(sorted(deleted), sorted(created)):
+            yield source, new, old
+
+
+def _pair_alike(olds: Sequence[str], news: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs documents of equal text; both in order."""
+    by_name: dict[str, deque[str]] = defaultdict(deque)
+    for old in olds:
+        by_name[old.rpartition("/")[2]].append(old)
+    used = set[str]()
+    rest = []
+    for new in news:
+        same_name = by_name.get(new.rpartition("/")[2])
+        if same_name:
+            old = same_name.popleft()
+            used.add(old)
+            yield new, old
+        else:
+            rest.append(new)
+    yield from zip(rest, (old for old in olds if old not in used), strict=False)
+
+
+class _Moves:
+    """The moves of a plan, in a temporary table: there may be as many as documents."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._any = False
+
+    def take(self, moves: Iterable[tuple[str, str, str]]) -> None:
+        """Takes moves in: source, new id, old id."""
+        connection = self._connection
+        connection.execute("DROP TABLE IF EXISTS temp.move")
+        connection.execute(
+            "CREATE TEMP TABLE move (source TEXT, new TEXT, old TEXT, PRIMARY KEY (source, new)) WITHOUT ROWID"
+        )
+        connection.execute("CREATE INDEX temp.move_old ON move (source, old)")
+        connection.execute("BEGIN")
+        self._any = connection.executemany("INSERT INTO temp.move VALUES (?, ?, ?)", moves).rowcount > 0
+        connection.execute("COMMIT")
+
+    def olds(self, source: str, news: Sequence[str]) -> dict[str, str]:
+        """The old id of each of these documents that was moved."""
+        return dict(self._rows(_OLDS, source, news))
+
+    def left(self, source: str, olds: Sequence[str]) -> set[str]:
+        """Those of these documents that were moved away."""
+        return {old for (old,) in self._rows(_LEFT, source, olds)}
+
+    def _rows(self, sql: str, source: str, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        return _rows(self._connection, sql, source, ids) if self._any else []
 
 
 def _all_new(cache: sqlite3.Connection, scope: Scope, choice: Choice | None) -> Iterator[Difference]:
@@ -192,75 +224,79 @@ def _all_new(cache: sqlite3.Connection, scope: Scope, choice: Choice | None) -> 
             yield Difference(source, row[0], None, _after(row[1:]))
 
 
-def _join(cache_path: Path, state_path: Path, scope: Scope) -> DuckDBPyConnection:
-    connection = connect_duckdb()
-    connection.execute(f"ATTACH {sql_literal(str(cache_path))} AS cache (TYPE sqlite, READ_ONLY)")
-    connection.execute(f"ATTACH {sql_literal(str(state_path))} AS state (TYPE sqlite, READ_ONLY)")
-    connection.execute("CREATE TEMP TABLE scope (source VARCHAR, complete BOOLEAN, retyped BOOLEAN)")
+def _join(cache_path: Path, state_path: Path, scope: Scope) -> sqlite3.Connection:
+    """A connection with the tables `delta` and `unseen`: what differs, and what a replaced index loses sight of.
+
+    Both sides are kept in the order of their ids, so that each row is found beside the one before it.
+    """
+    connection = connect_files(cache=cache_path, state=state_path)
+    connection.execute("CREATE TEMP TABLE scope (source TEXT PRIMARY KEY, complete INTEGER, retyped INTEGER)")
     connection.executemany(
         "INSERT INTO scope VALUES (?, ?, ?)",
         [(source, scope.complete[source], source in scope.retyped) for source in sorted(scope.joined)],
     )
+    for table in ("delta", "unseen"):
+        connection.execute(
+            f"CREATE TEMP TABLE {table} (source TEXT, id TEXT, after BLOB, before BLOB, PRIMARY KEY (source, id)) "
+            "WITHOUT ROWID"
+        )
     connection.execute(
         """
-        CREATE TEMP TABLE delta AS
-        WITH manifest AS (
-            SELECT source, id, content, metadata FROM cache.entry
-            WHERE content IS NOT NULL AND source IN (SELECT source FROM scope)
-        ), applied AS (
-            SELECT s.name AS source, d.id, d.content, d.metadata, p.fingerprint AS pipeline
-            FROM state.document d
-            JOIN state.source s ON s.id = d.source_id
-            JOIN state.pipeline p ON p.id = d.pipeline_id
-            WHERE d.is_deleted = 0 AND s.name IN (SELECT source FROM scope)
-        )
-        SELECT coalesce(m.source, a.source) AS source, coalesce(m.id, a.id) AS id,
-               m.content AS after, a.content AS before
-        FROM manifest m FULL OUTER JOIN applied a ON m.source = a.source AND m.id = a.id
-        WHERE m.content IS DISTINCT FROM a.content
-           OR m.metadata IS DISTINCT FROM a.metadata
-           OR a.pipeline <> ?
-           OR m.source IN (SELECT source FROM scope WHERE retyped)
-           OR ?
+        INSERT INTO delta
+        SELECT m.source, m.id, m.content, d.content
+        FROM scope
+        JOIN cache.entry m ON m.source = scope.source
+        LEFT JOIN state.source s ON s.name = scope.source
+        LEFT JOIN state.document d ON d.source_id = s.id AND d.id = m.id AND d.is_deleted = 0
+        LEFT JOIN state.pipeline p ON p.id = d.pipeline_id
+        WHERE m.content IS NOT NULL AND (
+            d.id IS NULL OR m.content <> d.content OR m.metadata <> d.metadata OR p.fingerprint <> ?
+            OR scope.retyped OR ?)
         """,
-        [scope.pipeline, scope.replaces],
-    )
-    connection.execute(
-        "CREATE TEMP TABLE unseen AS SELECT source, id FROM delta "
-        "WHERE ? AND after IS NULL AND source IN (SELECT source FROM scope WHERE NOT complete)",
-        [scope.replaces],
+        (scope.pipeline, scope.replaces),
     )
     # A document missing from an incomplete manifest proves nothing.
-    connection.execute(
-        "DELETE FROM delta WHERE after IS NULL AND source IN (SELECT source FROM scope WHERE NOT complete)"
-    )
-    # DuckDB brings a SQLite of its own. When one of two in a process closes a file, the system takes away the locks of
-    # the other, and a writer elsewhere may then delete the log from under it. So never both on the state at once.
-    connection.execute("DETACH state")
-    connection.execute("DETACH cache")
+    for table, is_complete in (("delta", True), ("unseen", False)) if scope.replaces else (("delta", True),):
+        connection.execute(
+            f"""
+            INSERT INTO {table}
+            SELECT s.name, d.id, NULL, d.content
+            FROM scope
+            JOIN state.source s ON s.name = scope.source
+            JOIN state.document d ON d.source_id = s.id
+            WHERE scope.complete = ? AND d.is_deleted = 0 AND NOT EXISTS (
+                SELECT 1 FROM cache.entry m WHERE m.source = s.name AND m.id = d.id AND m.content IS NOT NULL)
+            """,
+            (is_complete,),
+        )
     return connection
 
 
-def _move_candidates(connection: DuckDBPyConnection) -> Iterator[tuple[str, bytes, str, bool]]:
+def _move_candidates(connection: sqlite3.Connection) -> Iterator[tuple[str, bytes, str, bool]]:
+    kinds = ("before IS NULL", "after IS NULL")
+    if not all(connection.execute(f"SELECT 1 FROM delta WHERE {kind} LIMIT 1").fetchone() for kind in kinds):
+        return
+    connection.execute("CREATE INDEX temp.created ON delta (source, after, id) WHERE before IS NULL")
+    connection.execute("CREATE INDEX temp.deleted ON delta (source, before, id) WHERE after IS NULL")
     cursor = connection.execute(
         """
-        SELECT source, coalesce(after, before), id, before IS NULL FROM delta d
-        WHERE (before IS NULL OR after IS NULL) AND EXISTS (
-            SELECT 1 FROM delta o WHERE o.source = d.source AND (
-                (d.before IS NULL AND o.after IS NULL AND o.before = d.after)
-                OR (d.after IS NULL AND o.before IS NULL AND o.after = d.before)))
+        SELECT source, after, id, 1 FROM delta d WHERE before IS NULL AND EXISTS (
+            SELECT 1 FROM delta o INDEXED BY deleted
+            WHERE o.source = d.source AND o.before = d.after AND o.after IS NULL)
+        UNION ALL
+        SELECT source, before, id, 0 FROM delta d WHERE after IS NULL AND EXISTS (
+            SELECT 1 FROM delta o INDEXED BY created
+            WHERE o.source = d.source AND o.after = d.before AND o.before IS NULL)
+        ORDER BY 1, 2
         """
     )
-    while rows := cursor.fetchmany(10_000):
-        yield from rows
+    yield from cursor
 
 
-def _stream_keys(connection: DuckDBPyConnection) -> Iterator[_Key]:
-    cursor = connection.execute(
+def _stream_keys(connection: sqlite3.Connection) -> Iterator[_Key]:
+    yield from connection.execute(
         "SELECT source, id FROM delta UNION ALL SELECT source, id FROM unseen ORDER BY source, id"
     )
-    while rows := cursor.fetchmany(10_000):
-        yield from rows
 
 
 def _pair_chosen(
@@ -270,9 +306,9 @@ def _pair_chosen(
 
     Chosen documents are paired with each other first, so that as few moves as can be lie across the border.
     """
-    moved = pair_moves(c for c in candidates if choice.chooses(c[0], c[2]))
+    moved = _by_new_id(pair_moves(c for c in candidates if choice.chooses(c[0], c[2])))
     used = _both_halves(moved)
-    others = pair_moves(c for c in candidates if (c[0], c[2]) not in used)
+    others = _by_new_id(pair_moves(c for c in candidates if (c[0], c[2]) not in used))
     for (source, new), old in sorted(others.items()):
         choice.leave(lives=True)
         if choice.chooses(source, new) != choice.chooses(source, old):
@@ -280,18 +316,21 @@ def _pair_chosen(
     return moved, others
 
 
-def _choose_keys(connection: DuckDBPyConnection, others: Mapping[_Key, str], choice: Choice) -> Iterator[_Key]:
+def _by_new_id(moves: Iterable[tuple[str, str, str]]) -> dict[_Key, str]:
+    return {(source, new): old for source, new, old in moves}
+
+
+def _choose_keys(connection: sqlite3.Connection, others: Mapping[_Key, str], choice: Choice) -> Iterator[_Key]:
     """The keys of chosen differences, in order; the others are counted, but for moves, which are already."""
     counted = _both_halves(others)
-    cursor = connection.execute("SELECT source, id, after IS NOT NULL FROM delta ORDER BY source, id")
-    while rows := cursor.fetchmany(10_000):
-        for source, document_id, lives in rows:
-            if (source, document_id) in counted:
-                continue
-            if choice.chooses(source, document_id):
-                yield source, document_id
-            else:
-                choice.leave(lives=lives)
+    rows = connection.execute("SELECT source, id, after IS NOT NULL FROM delta ORDER BY source, id")
+    for source, document_id, lives in rows:
+        if (source, document_id) in counted:
+            continue
+        if choice.chooses(source, document_id):
+            yield source, document_id
+        else:
+            choice.leave(lives=bool(lives))
 
 
 def _choose_intents(intents: Sequence[_Key], others: Mapping[_Key, str], choice: Choice) -> list[_Key]:
@@ -311,17 +350,19 @@ def _look_up(
     cache: sqlite3.Connection,
     state: sqlite3.Connection,
     keys: Iterable[_Key],
-    moved: Mapping[_Key, str],
+    moves: _Moves,
     scope: Scope,
 ) -> Iterator[Difference]:
     intents = {(intent.source, intent.document_id): intent.points for intent in scope.intents}
     drifted = {(i.source, i.document_id) for i in scope.intents if i.reason == "drift"}
-    moved_away = {(source, old) for (source, _), old in moved.items()}
-    unique = (key for key, _ in groupby(keys) if key not in moved_away)
+    unique = (key for key, _ in groupby(keys))
     for source, group in groupby(unique, key=lambda key: key[0]):
         ids = (key[1] for key in group)
-        while page := list(islice(ids, PAGE)):
-            olds = {document_id: moved.get((source, document_id), document_id) for document_id in page}
+        while several := list(islice(ids, PAGE)):
+            left = moves.left(source, several)
+            page = [document_id for document_id in several if document_id not in left]
+            moved = moves.olds(source, page)
+            olds = {document_id: moved.get(document_id, document_id) for document_id in page}
             afters = {row[0]: _after(row[1:]) for row in _rows(cache, _AFTER, source, page)}
             befores = {row[0]: _before(row[1:]) for row in _rows(state, _BEFORE, source, list(olds.values()))}
             for document_id in page:
@@ -341,6 +382,8 @@ def _look_up(
                     yield Difference(source, document_id, before, after, from_id=old, intent=points)
 
 
+_OLDS = "SELECT new, old FROM temp.move WHERE source = ? AND new IN ({})"
+_LEFT = "SELECT old FROM temp.move WHERE source = ? AND old IN ({})"
 _AFTER = (
     "SELECT id, content, metadata, revision, bytes, chunks, title, keys FROM entry "
     "WHERE source = ? AND content IS NOT NULL AND id IN ({})"

@@ -135,8 +135,7 @@ class StateStore(StateReader):
     def park(self) -> Lease:
         """Closes the database and keeps the lease, which is not renewed until a `lock` goes on with it.
 
-        For planning under the lock, when DuckDB opens the state: two SQLites in one process must not do that at once
-        (ADR 5).
+        For planning under the lock, which opens the state by itself, as planning without it does.
         """
         lease = self._locked()
         self._stop_renewing()
@@ -410,8 +409,10 @@ class StateStore(StateReader):
             current = connection.execute(
                 "SELECT p.id FROM pipeline p JOIN meta m ON m.key = 'pipeline' AND m.value = p.fingerprint"
             ).fetchone()
+            mixed = connection.execute("SELECT 1 FROM meta WHERE key = 'mixed' AND value = '1'").fetchone()
             if (
-                current
+                mixed  # else no document needs to be looked at
+                and current
                 and not connection.execute(
                     "SELECT 1 FROM document WHERE is_deleted = 0 AND pipeline_id <> ? LIMIT 1", current
                 ).fetchone()

@@ -38,9 +38,8 @@ class AsyncWorkspace:
     Whoever cancels a call gets `CancelledError` when its thread has ended, so that nothing goes on unseen: an apply at
     its next batch edge, everything else when it is done. What an apply had committed stays.
 
-    `plan` and `refresh` run alone, the others side by side: DuckDB opens the state with a SQLite of its own, and two
-    SQLites in one process must not have a file open at once (ADR 5). So a process needs one `AsyncWorkspace` for a
-    state, used in one event loop.
+    `plan` and `refresh` run alone, the others side by side. So a process needs one `AsyncWorkspace` for a state, used
+    in one event loop.
 
     Attributes:
         workspace: The workspace that does the work; not to be used beside this while a call goes on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from qloader.applying.preconditions import check_index, check_state, check_targe
 from qloader.documents.document import SKIP_REASONS
 from qloader.documents.hashing import EMPTY_ROOT
 from qloader.errors import ConfigError, ForeignIndexError, GuardError, QloaderError, SourceError, StalePlanError
-from qloader.joining import is_database_error
 from qloader.manifest.cache import Cache
 from qloader.manifest.manifest import Manifest
 from qloader.manifest.snapshot import take_snapshot
@@ -176,7 +176,7 @@ def make_plan(
             raise
         except Exception as error:
             _check_unmoved(settings, known)  # what an apply changes underneath may fit together no more
-            if not is_database_error(error):
+            if not isinstance(error, sqlite3.Error):
                 raise
             _check_state(settings)
             broken = error
