@@ -12,6 +12,7 @@ import pytest
 from qloader.applying.lookahead import Batch, Bounds, Lookahead
 from qloader.applying.pacing import FULL, LEAST, Allowance
 from qloader.planning.plan import Change, ChunkCounts, Version
+from qloader.telemetry.measures import Measures
 from support.faults import Killed
 
 
@@ -182,6 +183,19 @@ def test_memory_that_is_free_again_is_used_again() -> None:
     pace = Pace([Allowance(LEAST, True, 1.1)] * 4 + [Allowance(1.0, False, 0.3)])
     write_all(Lookahead(changes(100), stages, Bounds(size=4, ahead=8), pace=pace, adapted=told.append), stages)
     assert [one.is_paused for one in told] == [True, False]
+
+
+def test_how_far_memory_lets_it_run_ahead_is_measured() -> None:
+    stages, measures = Stages(), Measures()
+    paces = [Allowance(1 / 4, False, 0.9), Allowance(LEAST, True, 1.1), Allowance(LEAST, False, 0.9)]
+    again = Allowance(LEAST, True, 1.1)
+    batches = Lookahead(
+        changes(100), stages, Bounds(size=4, ahead=8), pace=Pace([*paces, again, again]), recorder=measures
+    )
+    write_all(batches, stages)
+    found = measures.measured()
+    assert (found.levels["pace"].most, found.levels["pace"].least) == (1, 0)
+    assert (found.count("pauses"), found.samples[-1].values["pace"]) == (2, 0)
 
 
 def test_the_share_follows_the_memory_that_is_left() -> None:

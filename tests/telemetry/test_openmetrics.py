@@ -17,11 +17,12 @@ from qloader.telemetry.openmetrics import render, write_whole
 PARSERS = [as_openmetrics, as_prometheus]
 MEASURED = Measured(
     seconds=12.5,
-    counts={("documents", "docs"): 7, ("documents", 'a "b" \\c\nd'): 2, ("embeds", ""): 30},
+    counts={("documents", "docs"): 7, ("documents", 'a "b" \\c\nd'): 2, ("embeds", ""): 30, ("pauses", ""): 2},
     spans={("write", "docs"): Histogram.of([0.1, 0.2, 0.4])},
     busy={"write": 0.7},
     covered=0.7,
-    levels={"memory": Histogram.of([1e8, 2e8])},
+    levels={"memory": Histogram.of([1e8, 2e8]), "pace": Histogram.of([1.0, 0.25, 0.5])},
+    cpu={"own": 3.5, "helpers": 1.25},
     memory_peak=300_000_000,
 )
 
@@ -49,6 +50,8 @@ def test_a_parser_reads_what_was_measured(parse: Callable[[str], Iterable[Any]])
     assert found["qloader_run_embeds", ""] == 30
     assert found["qloader_run_failures", ""] == 0, "what never happened is 0, so that an alarm can ask for it"
     assert found["qloader_run_memory_peak_bytes",] == 300_000_000
+    assert (found["qloader_run_pace_ratio",], found["qloader_run_pauses", ""]) == (0.25, 2)
+    assert (found["qloader_run_cpu_seconds", "own"], found["qloader_run_cpu_seconds", "helpers"]) == (3.5, 1.25)
     assert found["qloader_run_stage_busy_seconds", "write"] == 0.7
     assert found["qloader_run_stage_seconds_count", "docs", "write"] == 3
     assert found["qloader_run_stage_seconds_sum", "docs", "write"] == pytest.approx(0.7)

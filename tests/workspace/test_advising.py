@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,25 @@ def test_what_holds_a_run_up_is_what_to_change(
 )
 def test_nothing_is_advised_that_would_change_nothing(config: Any, measured: Measured, options: dict[str, str]) -> None:
     assert len(advise(measured, config(**options))) == 1
+
+
+def test_that_memory_was_short_is_said_with_what_it_did(config: Any) -> None:
+    def short(*paces: float, pauses: int = 0) -> Measured:
+        return replace(run(embed=40, counts={("pauses", ""): pauses}), levels={"pace": Histogram.of(paces)})
+
+    remedy = "Raise resources.memory.max_percentage, or give it more memory."
+    assert advise(short(1.0), config())[1:] == ()
+    assert advise(short(1.0, 0.25), config())[1:] == (
+        f"Memory was short: batches went down to 25% of their size. {remedy}",
+    )
+    said = f"Memory was short: batches went down to 6% of their size and nothing was prepared ahead 2 times. {remedy}"
+    assert advise(short(1.0, 0.0, pauses=2), config())[1:] == (said,)
+
+
+def test_more_processes_are_advised_where_those_that_help_set_the_pace(
+    config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    helped = run(embed=80, counts={("helper_documents", "docs"): 9})
+    assert advise(helped, config())[1:] == ("Raise ingestion.parallel.max_workers (4).",)
+    assert advise(run(embed=80), config())[1:] == ()

@@ -165,6 +165,7 @@ class Lookahead:
         self._broken: Exception | None = None
         happened = self._happened  # not self: a circle would keep the index open until somebody collects it
         self._stages.watch(lambda _: happened.set())
+        self._note()
         self._look()
         self._batches = self._cut(changes)
         self._next = next(self._batches, None)
@@ -258,7 +259,12 @@ class Lookahead:
         allowance = self._pace.look()
         before, self._allowance = self._allowance, allowance
         if (allowance.share, allowance.is_paused) != (before.share, before.is_paused):
+            self._recorder.count("pauses", int(allowance.is_paused and not before.is_paused))
+            self._note()
             self._adapted(allowance)
+
+    def _note(self) -> None:
+        self._recorder.level("pace", 0.0 if self._allowance.is_paused else self._allowance.share)
 
     def _cut(self, changes: Iterable[Change]) -> Iterator[Batch]:
         batch = Batch(1)

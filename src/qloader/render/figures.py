@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +84,8 @@ def render_run_figures(measured: Measured, lines: Sequence[StageLine], console: 
     _print(
         ", ".join(f"{name.replace('_', ' ')} {measured.count(name):,}" for name in names) or "nothing counted", console
     )
-    if measured.memory_peak:
-        _print(f"memory at most {human_size(measured.memory_peak)}", console)
+    for sentence in _resources(measured):
+        _print(sentence, console)
     if lines:
         console.print()
         rows = []
@@ -117,23 +117,43 @@ def render_run_figures(measured: Measured, lines: Sequence[StageLine], console: 
     if len(measured.samples) > 2:
         console.print()
         rows = [
-            (name, sparkline(values))
+            (name.replace("_", " "), sparkline(values))
             for name, values in over_time(measured.samples).items()
             if any(value is not None for value in values)
         ]
         print_table(("over the run", ""), rows, console, right=set())
 
 
+def _resources(measured: Measured) -> Iterator[str]:
+    """What of the machine a run took, and whether that was less than it wanted, a line each."""
+    helpers = measured.levels.get("helper_memory")
+    if measured.memory_peak:
+        more = f", processes that help {human_size(round(helpers.most))} together" if helpers else ""
+        yield f"memory at most {human_size(measured.memory_peak)}{more}"
+    if cpu := sum(measured.cpu.values()):
+        more = f", {as_time(measured.cpu['helpers'])} of it in processes that help" if helpers else ""
+        yield f"CPU time {as_time(cpu)}{more}"
+    pace = measured.levels.get("pace")
+    if pace is not None and pace.least < 1:
+        how = (
+            f"batches went down to {pace.least:.0%} of their size"
+            if pace.least
+            else "nothing was prepared ahead at times"
+        )
+        yield f"memory was short: {how}"
+
+
 def over_time(samples: Sequence[Sample]) -> dict[str, list[float | None]]:
     """What a run did between each two samples, and where its levels stood."""
-    found: dict[str, list[float | None]] = {"documents a second": [], "embeds a second": [], "memory": [], "queue": []}
+    levels = ("memory", "helper_memory", "queue", "pace")
+    found: dict[str, list[float | None]] = {name: [] for name in ("documents a second", "embeds a second", *levels)}
     for before, now in pairwise(samples):
         seconds = max(now.at - before.at, 1) / 1000
         for name in ("documents", "embeds"):
             more = now.values.get(name, 0.0) - before.values.get(name, 0.0)
             found[f"{name} a second"].append(more / seconds)
-        found["memory"].append(now.values.get("memory"))
-        found["queue"].append(now.values.get("queue"))
+        for name in levels:
+            found[name].append(now.values.get(name))
     return found
 
 
@@ -161,6 +181,7 @@ def figures_as_dict(measured: Measured | None, lines: Sequence[StageLine] = ()) 
         ],
         "levels": {name: histogram.statistics() for name, histogram in sorted(measured.levels.items())},
         "memory_peak": measured.memory_peak,
+        "cpu": dict(measured.cpu),
         "samples": [{"at": iso(sample.at), **sample.values} for sample in measured.samples],
     }
 

@@ -38,6 +38,8 @@ class Measured:
             opening the index.
         levels: What was read of what goes up and down, by name.
         memory_peak: The most bytes of RAM that the process ever had; 0 where the system does not say.
+        cpu: Seconds of CPU time, of all cores together, by whose they are: `own`, of this process; `helpers`, of those
+            that help it.
         samples: The run at intervals, in order.
     """
 
@@ -48,6 +50,7 @@ class Measured:
     covered: float = 0.0
     levels: Mapping[str, Histogram] = field(default_factory=dict)
     memory_peak: int = 0
+    cpu: Mapping[str, float] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
 
     def count(self, name: str) -> int:
@@ -82,6 +85,7 @@ def to_text(measured: Measured) -> str:
         "covered": measured.covered,
         "levels": {name: histogram.as_dict() for name, histogram in sorted(measured.levels.items())},
         "memory_peak": measured.memory_peak,
+        "cpu": dict(sorted(measured.cpu.items())),
         "samples": [[sample.at, dict(sample.values)] for sample in measured.samples],
     }
     return json.dumps(value, separators=(",", ":"))
@@ -105,5 +109,6 @@ def _read(value: Mapping[str, Any]) -> Measured:
         covered=value["covered"],
         levels={name: Histogram.from_dict(histogram) for name, histogram in value["levels"].items()},
         memory_peak=value["memory_peak"],
+        cpu=value.get("cpu", {}),  # an older qloader wrote none
         samples=tuple(Sample(at, values) for at, values in value["samples"]),
     )

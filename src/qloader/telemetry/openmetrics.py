@@ -10,10 +10,10 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from qloader.telemetry.measured import Measured
-from qloader.telemetry.recorder import Count
+from qloader.telemetry.recorder import Count, Level
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -26,13 +26,19 @@ _COUNTS: Mapping[str, str] = {
     "cache_hits": "Texts whose dense vectors the embedding cache had.",
     "retries": "Requests that were sent again.",
     "failures": "Documents that were left as they were.",
+    "pauses": "How often nothing more was prepared, since memory was used up.",
+    "helper_documents": "Documents that processes that help have read.",
+    "helper_bytes": "Bytes of their texts.",
 }
 assert set(_COUNTS) == set(get_args(Count))
 
-_LEVELS: Mapping[str, tuple[str, str]] = {
-    "queue": ("queue_batches", "Batches that wait in the pipeline, the most that were seen."),
-    "memory": ("memory_bytes", "Bytes of the process in RAM, the most that were sampled."),
+_LEVELS: Mapping[str, tuple[str, str, Literal["least", "most"]]] = {
+    "queue": ("queue_batches", "Batches that wait in the pipeline, the most that were seen.", "most"),
+    "memory": ("memory_bytes", "Bytes of the process in RAM, the most that were sampled.", "most"),
+    "helper_memory": ("helper_memory_bytes", "Bytes of the processes that help, the most that were seen.", "most"),
+    "pace": ("pace_ratio", "The share of usual batches that memory allowed, the least that was seen.", "least"),
 }
+assert set(_LEVELS) == set(get_args(Level))
 
 
 def render(measured: Measured, *, name: str, at: float, is_over: bool, is_well: bool) -> str:
@@ -60,12 +66,14 @@ def render(measured: Measured, *, name: str, at: float, is_over: bool, is_well: 
         found = sorted((source, number) for (counted, source), number in measured.counts.items() if counted == count)
         series = [(run | {"source": source}, float(number)) for source, number in found or [("", 0)]]
         gauge(f"qloader_run_{count}", text, series)
-    for level, (metric, text) in _LEVELS.items():
+    for level, (metric, text, extreme) in _LEVELS.items():
         if level in measured.levels:
-            gauge(f"qloader_run_{metric}", text, [(run, measured.levels[level].most)])
+            gauge(f"qloader_run_{metric}", text, [(run, getattr(measured.levels[level], extreme))])
     if measured.memory_peak:
         text = "The most bytes that the process ever had in RAM."
         gauge("qloader_run_memory_peak_bytes", text, [(run, float(measured.memory_peak))])
+    cpu = [(run | {"process": process}, seconds) for process, seconds in sorted(measured.cpu.items())]
+    gauge("qloader_run_cpu_seconds", "Seconds of CPU time, of the process and of those that help it.", cpu)
     busy = [(run | {"stage": stage}, seconds) for stage, seconds in sorted(measured.busy.items())]
     gauge("qloader_run_stage_busy_seconds", "Seconds in which something of the run was in a stage.", busy)
     lines.extend(_spans(measured, run))

@@ -85,7 +85,10 @@ class Otlp:
         busy = [number(seconds, stage=stage) for stage, seconds in measured.busy.items()]
         yield gauge("qloader.stage.busy", "s", busy)
         for name, histogram in measured.levels.items():
-            yield gauge(f"qloader.{name}", "By" if name == "memory" else "1", [number(histogram.most)])
+            unit = "By" if name.endswith("memory") else "1"
+            yield gauge(f"qloader.{name}", unit, [number(histogram.least if name == "pace" else histogram.most)])
+        cpu = [number(seconds, process=process) for process, seconds in measured.cpu.items()]
+        yield gauge("qloader.cpu.time", "s", cpu)
         if measured.memory_peak:
             yield gauge("qloader.memory.peak", "By", [number(measured.memory_peak)])
         spans = [

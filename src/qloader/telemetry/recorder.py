@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from qloader.telemetry.helpers import Report
     from qloader.telemetry.measured import Measured
 
 Stage = Literal[
@@ -20,12 +21,19 @@ Stage = Literal[
 
 WAITS: frozenset[str] = frozenset({"limit", "retry", "wait"})
 
-Count = Literal["documents", "bytes", "chunks", "embeds", "requests", "cache_hits", "retries", "failures"]
+Count = Literal[
+    "documents", "bytes", "chunks", "embeds", "requests", "cache_hits", "retries", "failures",
+    "pauses", "helper_documents", "helper_bytes",
+]  # fmt: skip
 """What is added up. `documents`, `bytes`, `failures`: of changes that are over; `chunks`: cut from texts; `embeds`:
-vectors that were made or taken from the embedding cache; the others: of the embedder of dense vectors."""
+vectors that were made or taken from the embedding cache; `requests`, `cache_hits`, `retries`: of the embedder of dense
+vectors; `pauses`: how often nothing more was prepared, since memory was used up; `helper_documents`, `helper_bytes`:
+what processes that help have read."""
 
-Level = Literal["queue", "memory"]
-"""What goes up and down: `queue`, batches that wait in the pipeline; `memory`, bytes of this process in RAM."""
+Level = Literal["queue", "memory", "helper_memory", "pace"]
+"""What goes up and down: `queue`, batches that wait in the pipeline; `memory`, bytes of this process in RAM;
+`helper_memory`, those of all processes that help; `pace`, the share of the usual batch and of what usually runs ahead
+that memory allows: 1 is all of it, 0 is a pause."""
 
 
 class Recorder(Protocol):
@@ -54,6 +62,14 @@ class Recorder(Protocol):
         """Says how high something stands now."""
         ...
 
+    def helped(self, report: Report) -> None:
+        """Takes what a process that helps says of itself."""
+        ...
+
+    def helper_ended(self, process: int) -> None:
+        """Says that a process that helped is over."""
+        ...
+
     def name_run(self, run: int) -> None:
         """Says under which number the state knows the run."""
         ...
@@ -73,6 +89,12 @@ class _Nobody:
         pass
 
     def level(self, name: Level, value: float) -> None:
+        pass
+
+    def helped(self, report: Report) -> None:
+        pass
+
+    def helper_ended(self, process: int) -> None:
         pass
 
     def name_run(self, run: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SHOWN_MOST = ("memory", "queue", "documents", "embeds")
+SHOWN_MOST = ("memory", "helper_memory", "queue", "pace", "documents", "embeds")
 """The values of a sample that get a line of their own."""
 
 
@@ -36,19 +36,19 @@ class Trace:
         self._is_broken = False
         self._file.write("[\n" + self._as_line({"name": "process_name", "ph": "M", "args": {"name": process}}))
 
-    def span(self, stage: str, source: str, start: float, seconds: float) -> None:
+    def span(self, stage: str, source: str, start: float, seconds: float, process: int | None = None) -> None:
         """Writes a span that has ended; see `measures.Watcher`."""
-        thread = threading.current_thread()
+        name = threading.current_thread().name if process is None else f"process {process}"
         event = {
             "name": stage,
             "cat": "stage",
             "ph": "X",
             "ts": round(start * 1e6, 3),
             "dur": round(seconds * 1e6, 3),
-            "tid": threading.get_native_id(),
+            "tid": threading.get_native_id() if process is None else process,
             "args": {"source": source} if source else {},
         }
-        self._write(event, thread.name)
+        self._write(event, name)
 
     def sample(self, at: float, values: dict[str, float]) -> None:
         """Writes a sample as counters; see `measures.Watcher`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
+from qloader.applying.pacing import LEAST
 from qloader.config.models import Config
+from qloader.counting import counted
 from qloader.telemetry.measured import Measured
 from qloader.telemetry.recorder import WAITS
 
@@ -53,7 +55,7 @@ def advise(measured: Measured, config: Config) -> tuple[str, ...]:
         return ()
     aside = ", in part side by side" if sum(share for stage, share in named if stage not in WAITS) > 1.05 else ""
     where = f"Of {measured.seconds:,.0f} s: {', '.join(parts)}{aside}."
-    return (where, *_changes(measured, config, shares), *_afterwards(measured, config))
+    return (where, *_about_memory(measured), *_changes(measured, config, shares), *_afterwards(measured, config))
 
 
 def _changes(measured: Measured, config: Config, shares: Mapping[str, float]) -> Iterator[str]:
@@ -72,7 +74,9 @@ def _changes(measured: Measured, config: Config, shares: Mapping[str, float]) ->
         if measured.share("wait") >= LEADS:  # for documents that other processes read and cut
             yield from _about_processes(config)
         return
-    if stage == "embed":
+    if stage in ("fetch", "chunk", "embed") and config.embedding.dense is None and measured.count("helper_documents"):
+        yield from _about_processes(config)
+    elif stage == "embed":
         yield from _about_embedding(config)
     elif stage in ("snapshot", "fetch"):
         yield from _about_sources(measured, config, stage)
@@ -87,6 +91,17 @@ def _afterwards(measured: Measured, config: Config) -> Iterator[str]:
     is_dense = config.embedding.dense is not None
     if config.index.is_embedded and is_dense and measured.count("embeds") >= WORTH_OPTIMIZING:
         yield "Searches are faster after a `qloader optimize`, which takes about a minute for 100,000 chunks."
+
+
+def _about_memory(measured: Measured) -> Iterator[str]:
+    """Whether the apply had to make do with less than it would have used."""
+    pace = measured.levels.get("pace")
+    if pace is None or pace.least >= 1:
+        return
+    pauses = measured.count("pauses")
+    paused = f" and nothing was prepared ahead {counted(pauses, 'time')}" if pauses else ""
+    least = f"batches went down to {max(pace.least, LEAST):.0%} of their size"
+    yield f"Memory was short: {least}{paused}. Raise resources.memory.max_percentage, or give it more memory."
 
 
 def _about_limits(config: Config) -> str:

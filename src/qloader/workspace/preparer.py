@@ -1,6 +1,7 @@
 """A process that prepares documents: `python -m qloader.workspace.preparer`. Started and ended by `preparing.py` alone.
 
-Reads a frame of settings, then frames of portions, and answers each with a frame of documents, in their order.
+Reads a frame of settings, then frames of portions, and answers each with a frame: its documents, in their order, and
+what it took.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from qloader.errors import QloaderError, SourceError
 from qloader.index.protocol import SPARSE_VECTOR, SparseVector
 from qloader.sources.protocol import Source
 from qloader.sources.registry import open_source
-from qloader.telemetry.recorder import NOBODY
+from qloader.telemetry.helpers import Diary
 from qloader.workspace.preparing import read_frame, write_frame
 
 ANSWERS = 4
@@ -44,7 +45,8 @@ def main() -> None:
         name, revision, wanted = frame
         portion = Portion(name, revision, tuple(Wanted(*one) for one in wanted))
         try:
-            answer: Any = [preparer.pack(result, one) for result, one in preparer.read(portion)]
+            packed = [preparer.pack(name, result, one) for result, one in preparer.read(portion)]
+            answer: Any = {"documents": packed, "report": tuple(preparer.diary.tell())}
         except QloaderError as error:
             answer = {"error": str(error), "remedy": error.remedy, "is_source": isinstance(error, SourceError)}
         answers.put(answer)
@@ -64,11 +66,15 @@ def _write(answers: queue.Queue[Any]) -> None:
 class Preparer:
     """Reads portions of the sources that it was told of.
 
+    Attributes:
+        diary: What it takes.
+
     Args:
         settings: What `preparing.py` says.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        self.diary = Diary()
         self._settings = settings
         self._chunker = Chunker(*settings["chunking"])
         self._bm25 = Bm25Embedder(**settings["bm25"])
@@ -76,7 +82,7 @@ class Preparer:
 
     def read(self, portion: Portion) -> Any:
         """The documents of a portion, each with what was wanted."""
-        results = read_portion(self._source(portion.source), portion, self._chunker, NOBODY, lambda address: None)
+        results = read_portion(self._source(portion.source), portion, self._chunker, self.diary, lambda address: None)
         return zip(results, portion.wanted, strict=True)
 
     def _source(self, name: str) -> Source:
@@ -89,17 +95,20 @@ class Preparer:
             self._sources[name] = source
         return self._sources[name]
 
-    def pack(self, result: ReadDocument | Skipped, wanted: Wanted) -> tuple[Any, ...]:
-        """One result, in plain types."""
+    def pack(self, source: str, result: ReadDocument | Skipped, wanted: Wanted) -> tuple[Any, ...]:
+        """One result of a source, in plain types."""
+        self.diary.count("helper_documents", 1, source)
         if isinstance(result, Skipped):
             return (result.id, result.reason, result.detail)
         document = result.document
+        self.diary.count("helper_bytes", document.bytes, source)
         sparse = []
         if wanted.is_new:
-            for vectors in self._bm25.embed_documents([chunk.text for chunk in result.chunks]):
-                vector = vectors[SPARSE_VECTOR]
-                assert isinstance(vector, SparseVector)
-                sparse.append((array("I", vector.indices).tobytes(), array("f", vector.values).tobytes()))
+            with self.diary.span("embed", source):
+                for vectors in self._bm25.embed_documents([chunk.text for chunk in result.chunks]):
+                    vector = vectors[SPARSE_VECTOR]
+                    assert isinstance(vector, SparseVector)
+                    sparse.append((array("I", vector.indices).tobytes(), array("f", vector.values).tobytes()))
         return (
             document.id,
             document.title,

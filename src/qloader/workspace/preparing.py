@@ -24,6 +24,7 @@ from qloader.documents.document import Document, Skipped
 from qloader.errors import QloaderError, SourceError
 from qloader.index.protocol import SparseVector
 from qloader.planning.plan import Summary
+from qloader.telemetry.helpers import Report
 from qloader.workspace.processes import start
 from qloader.workspace.resources import count_processes
 from qloader.workspace.settings import Settings
@@ -50,6 +51,8 @@ class Pool:
 
     def __init__(self, settings: Settings, summary: Summary) -> None:
         self._settings = settings
+        self.recorder = settings.recorder
+        """Told what the processes take."""
         config = settings.config
         count = count_processes(config.ingestion.parallel.max_workers, config.resources.cpu.max_percentage)
         is_worth_it = summary.characters >= CHARACTERS_FROM and bool(sys.executable)
@@ -165,6 +168,7 @@ class _Worker:
                 except QloaderError as error:
                     task.fail(error)
                 else:
+                    self._pool.recorder.helped(Report(*frame["report"]))
                     with contextlib.suppress(InvalidStateError):
                         task.future.set_result(result)
                 self.tasks.popleft()
@@ -179,6 +183,7 @@ class _Worker:
         """Waits for its end; it was killed."""
         self.process.wait()
         self._thread.join()
+        self._pool.recorder.helper_ended(self.process.pid)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what was not yet written to a killed process
@@ -263,9 +268,9 @@ def _unpack(answer: Any) -> list[ReadDocument | Skipped]:
     Raises:
         QloaderError: The source is gone, or something else went wrong there.
     """
-    if isinstance(answer, dict):
+    if "error" in answer:
         raise (SourceError if answer["is_source"] else QloaderError)(answer["error"], remedy=answer["remedy"])
-    return [Skipped(*item) if len(item) == 3 else _document(*item) for item in answer]
+    return [Skipped(*item) if len(item) == 3 else _document(*item) for item in answer["documents"]]
 
 
 def _document(

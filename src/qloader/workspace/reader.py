@@ -1,6 +1,6 @@
 """A reader process: `python -m qloader.workspace.reader`. Started and ended by `readers.py` alone.
 
-Reads a line of settings, then lines of documents to read, and answers each with a line of observations.
+Reads a line of settings, then lines of documents to read, and answers each with a line: observations, and what it took.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from qloader.documents.document import Document
 from qloader.errors import QloaderError
 from qloader.manifest.observing import Observation, Read, Wanted, read_here
 from qloader.sources.registry import open_source
+from qloader.telemetry.helpers import Diary
 
 
 def main() -> None:
@@ -25,11 +26,14 @@ def main() -> None:
     settings = orjson.loads(sys.stdin.buffer.readline() or b"null")
     if settings is None:
         return
-    read = _open(settings)
+    read, diary, source = _open(settings), Diary(), settings["source"]
     for line in sys.stdin.buffer:
         wanted = [Wanted(i, None if content is None else bytes.fromhex(content)) for i, content in orjson.loads(line)]
         try:
-            answer: Any = [_as_json(seen) for seen in read(wanted, settings["revision"])]
+            seen = list(read(wanted, settings["revision"]))
+            diary.count("helper_documents", len(seen), source)
+            diary.count("helper_bytes", sum(one.size for one in seen), source)
+            answer: Any = {"observed": [_as_json(one) for one in seen], "report": tuple(diary.tell())}
         except QloaderError as error:
             answer = {"error": str(error), "remedy": error.remedy}
         sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")

@@ -21,6 +21,8 @@ import orjson
 
 from qloader.errors import QloaderError, SourceError
 from qloader.manifest.observing import Observation, Read, Wanted
+from qloader.telemetry.helpers import Report
+from qloader.telemetry.recorder import NOBODY, Recorder
 from qloader.workspace.processes import start
 from qloader.workspace.resources import count_processes
 
@@ -59,11 +61,11 @@ def count_readers(max_workers: int, documents: int, *, max_percentage: float = 1
     return readers if readers > 1 else 0
 
 
-def read_side_by_side(settings: ReaderSettings, count: int) -> Read:
-    """Reads with so many processes; results come in any order."""
+def read_side_by_side(settings: ReaderSettings, count: int, recorder: Recorder = NOBODY) -> Read:
+    """Reads with so many processes; results come in any order, and the recorder is told what the processes take."""
 
     def read(wanted: Iterable[Wanted], revision: str | None) -> Iterator[Observation]:
-        yield from _Pool(settings, revision, count).run(wanted)
+        yield from _Pool(settings, revision, count, recorder).run(wanted)
 
     return read
 
@@ -71,11 +73,12 @@ def read_side_by_side(settings: ReaderSettings, count: int) -> Read:
 class _Pool:
     """The readers of one snapshot, from their start to their end."""
 
-    def __init__(self, settings: ReaderSettings, revision: str | None, count: int) -> None:
+    def __init__(self, settings: ReaderSettings, revision: str | None, count: int, recorder: Recorder) -> None:
         self._tasks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[list[Any] | QloaderError] = queue.SimpleQueue()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._source = settings.source
+        self._recorder = recorder
         hello = {name: getattr(settings, name) for name in ReaderSettings.__slots__} | {"revision": revision}
         self._hello = orjson.dumps(hello) + b"\n"
         self._count = count
@@ -108,6 +111,7 @@ class _Pool:
                     thread.join()
             for process in self._processes:
                 process.wait()
+                self._recorder.helper_ended(process.pid)
                 for pipe in (process.stdin, process.stdout):
                     _close(pipe)
 
@@ -131,10 +135,11 @@ class _Pool:
                 if not answer.endswith(b"\n"):
                     break
                 found = orjson.loads(answer)
-                if isinstance(found, dict):
+                if "error" in found:
                     self._results.put(SourceError(found["error"], remedy=found["remedy"]))
                 else:
-                    self._results.put(found)
+                    self._recorder.helped(Report(*found["report"]))
+                    self._results.put(found["observed"])
             else:
                 return
         except (OSError, ValueError):

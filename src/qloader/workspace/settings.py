@@ -410,6 +410,7 @@ class Settings:
                     overlap_chars=chunking.overlap_chars,
                 ),
                 count,
+                self.recorder,
             )
 
         return choose
@@ -457,7 +458,9 @@ class Settings:
         from qloader.embedding.cache import EmbeddingCache
 
         cache = self.config.embedding.cache
-        return EmbeddingCache.open(self.embedding_cache, max_bytes=cache.max_size, precision=cache.precision)
+        return EmbeddingCache.open(
+            self.embedding_cache, max_bytes=cache.max_size, precision=cache.precision, tell=self.tell
+        )
 
     def open_reranker(self) -> Reranker | None:
         """What puts hits in order anew, where the config names one. Nothing is connected yet.
