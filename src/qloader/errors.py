@@ -134,3 +134,20 @@ class InterruptedRunError(QloaderError):
     """The user stopped an apply; everything up to the last batch is done and recorded."""
 
     exit_code = 130
+
+
+def out_of_memory(error: BaseException) -> QloaderError | None:
+    """What to say of an error that means that there is no memory left; None of any other."""
+    words = str(error)
+    if not (
+        isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and "can't start new thread" in words)
+        or (isinstance(error, ImportError) and "cannot allocate memory" in words.lower())
+        or (isinstance(error, ImportError) and "failed to map segment" in words)
+    ):
+        return None
+    return QloaderError(
+        f"there is no memory left for this process{f' ({words})' if words else ''}",
+        remedy="What was committed is kept. Give it more memory (the container's limit, `ulimit -v` and `-d`), or set "
+        "ingestion.parallel.max_workers: 1 and a smaller ingestion.batch.size, and run the same command again.",
+    )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from qloader.watching.looking import explain
 from support.command_line import CONTROLS, QLOADER, Prompt, some_documents, wait_until
 from support.workspaces import write
 
@@ -438,3 +439,21 @@ def test_a_kill_leaves_no_word_of_a_running_apply(prompt: Prompt) -> None:
     assert "An apply is running" not in status.err
     run = prompt.ok("history", "--format", "json").json["runs"][0]
     assert (run["status"], run["error"]) == ("failed", "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(MemoryError(), ""), (RuntimeError("can't start new thread"), " (can't start new thread)")],
+)
+def test_a_process_without_memory_says_so_and_is_no_bug(
+    prompt: Prompt, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def have_none(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("qloader.applying.executor.Lookahead", have_none)
+    answer = prompt("ingest")
+    assert (answer.code, answer.error) == (1, f"Error: there is no memory left for this process{words}")
+    assert answer.remedy.startswith("What was committed is kept. Give it more memory")
+    assert explain(error) == (answer.error.removeprefix("Error: "), answer.remedy.strip())
+    monkeypatch.undo()

@@ -212,13 +212,19 @@ def test_a_damaged_file_is_put_aside_and_another_one_begun(filled, damage):
         data[100:] = os.urandom(len(data) - 100)
     content = {"no database": b"something else" * 100, "middle": bytes(data), "empty": b""}[damage]
     filled.write_bytes(content)
-    with EmbeddingCache.open(filled) as cache:
+    told: list[str] = []
+    with EmbeddingCache.open(filled, tell=told.append) as cache:
         cache.get_many(keys(100))
         cache.put_many(keys(100), rows(100), model=MODEL)
         assert len(cache.get_many(keys(100))) == 100
     assert len(found(filled)) == 100
     aside = filled.with_name(filled.name + ".damaged")
     assert aside.read_bytes() == content if content else not aside.exists()
+    if content:
+        (sentence,) = told
+        assert sentence.startswith(f"The embedding cache {filled} is damaged: it was put aside as {aside.name}")
+    else:
+        assert told == [], "an empty file is a new one"
 
 
 def test_a_database_of_another_program_is_left_alone(path):

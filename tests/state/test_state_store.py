@@ -362,3 +362,17 @@ def test_a_reader_beside_the_creation_of_a_state_sees_nothing_or_all_of_it(tmp_p
                 assert writer.poll() in (None, 0)
                 reader = StateStore.read(path)  # an error, where it has but some of the migrations
             reader.close()
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [(0, r"the disk is full \(0 KiB free\), and even to read the state"), (1 << 30, "cannot be used: disk I/O error")],
+)
+def test_a_disk_without_room_even_to_read_is_called_full(
+    path: Path, monkeypatch: pytest.MonkeyPatch, room: int, words: str
+) -> None:
+    path.parent.mkdir()
+    usage = shutil.disk_usage(path.parent)._replace(free=room)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StateError, match=words), database.translated(path):
+        raise sqlite3.OperationalError("disk I/O error")

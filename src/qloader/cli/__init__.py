@@ -17,6 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process with the contract's exit codes."""
     # Looking for plugins of pydantic reads the metadata of every installed package, at every start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    # Where no memory is left the engine would print where it was, for which it needs memory: it then hangs for ever,
+    # with Python's lock held, so that not even a signal ends it.
+    os.environ["RUST_BACKTRACE"] = "0"
     # Loading makes a hundred thousand objects that stay: looking for garbage among them is a tenth of a short run.
     gc.set_threshold(50_000, 10, 10)
     if arguments is None:

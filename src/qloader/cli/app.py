@@ -18,7 +18,7 @@ from qloader import __version__
 from qloader.cli import logs
 from qloader.cli.common import Shared
 from qloader.cli.streams import takes_colours
-from qloader.errors import InterruptedRunError, QloaderError
+from qloader.errors import InterruptedRunError, QloaderError, out_of_memory
 
 COMMANDS: Mapping[str, str] = {
     "init": "init_command:init",
@@ -178,6 +178,7 @@ def _is_usage(error: Exception) -> bool:
 
 
 def _explain(error: Exception) -> int:
+    error = out_of_memory(error) or error
     if isinstance(error, QloaderError):
         _say(str(error), error.remedy)
         return error.exit_code

@@ -114,9 +114,16 @@ class EmbeddingCache:
     """
 
     def __init__(
-        self, path: Path, *, max_bytes: int, precision: Literal["float16", "float32"], today: Callable[[], int]
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        precision: Literal["float16", "float32"],
+        today: Callable[[], int],
+        tell: Callable[[str], None],
     ) -> None:
         self.path = path
+        self._tell = tell
         self._max_bytes = max_bytes
         self._type = np.float16 if precision == "float16" else np.float32
         self._today = today
@@ -133,6 +140,7 @@ class EmbeddingCache:
         max_bytes: int = 2_000_000_000,
         precision: Literal["float16", "float32"] = "float16",
         today: Callable[[], int] = days,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> Self:
         """Opens a cache, and makes it where there is none.
 
@@ -141,8 +149,9 @@ class EmbeddingCache:
             max_bytes: How large the file may become.
             precision: How exactly numbers are kept from now on; what is there is read either way.
             today: The current day, in days since 1970.
+            tell: Told, in a sentence for people, that a damaged file was put aside.
         """
-        return cls(path, max_bytes=max_bytes, precision=precision, today=today)
+        return cls(path, max_bytes=max_bytes, precision=precision, today=today, tell=tell)
 
     def __enter__(self) -> Self:
         return self
@@ -408,7 +417,7 @@ class EmbeddingCache:
                 except sqlite3.DatabaseError as error:
                     if not is_damage(error):
                         raise
-                    put_aside(self.path)
+                    self._put_aside()
                     self._connection = connect(self.path)
                 facts = self.path.stat()
                 self._file = facts.st_dev, facts.st_ino
@@ -419,8 +428,15 @@ class EmbeddingCache:
         with contextlib.suppress(OSError), only_one(self.path):
             facts = self.path.stat()
             if (facts.st_dev, facts.st_ino) == self._file:
-                put_aside(self.path)
+                self._put_aside()
         self._open()
+
+    def _put_aside(self) -> None:
+        aside = put_aside(self.path)
+        self._tell(
+            f"The embedding cache {self.path} is damaged: it was put aside as {aside.name}, and another one begun. "
+            "What it held is embedded anew where it is needed, and paid for."
+        )
 
 
 def _pieces(values: Sequence[T], size: int) -> Iterator[list[T]]:

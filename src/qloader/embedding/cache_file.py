@@ -197,8 +197,12 @@ def is_damage(error: sqlite3.Error) -> bool:
     return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def put_aside(path: Path) -> None:
-    """Gives a damaged file another name, one for all: it was paid for, or is another file under a wrong path."""
+def put_aside(path: Path) -> Path:
+    """Gives a damaged file another name, one for all: it was paid for, or is another file under a wrong path.
+
+    Returns:
+        Where it is now.
+    """
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    path.replace(path.with_name(path.name + DAMAGED))
+    return path.replace(path.with_name(path.name + DAMAGED))

@@ -28,6 +28,9 @@ APPLICATION_ID = 0x716C6F61
 """`qloa` in SQLite's header: tells a state from any other database (`PRAGMA application_id`)."""
 
 BUSY_TIMEOUT_MS = 5_000
+ROOM_TO_READ = 1 << 16
+"""Bytes: for whoever opens it SQLite makes a file of half as many beside it (-shm)."""
+
 KEPT_BACKUPS = 5
 
 
@@ -224,10 +227,15 @@ def _explain(error: Exception, path: Path) -> tuple[str, str]:  # noqa: PLR0911 
     words = str(error)
     if isinstance(error, OSError):
         words = error.strerror or words
+    free = shutil.disk_usage(path.parent if path.parent.exists() else Path("/")).free
     if "full" in words or "No space" in words:
-        free = shutil.disk_usage(path.parent if path.parent.exists() else Path("/")).free
         return (
             f"the disk is full ({free // 1024} KiB free) while writing the state {path}",
+            "Free some space and run the same command again: what was committed is kept.",
+        )
+    if "disk I/O" in words and free < ROOM_TO_READ:
+        return (
+            f"the disk is full ({free // 1024} KiB free), and even to read the state {path} takes a little room",
             "Free some space and run the same command again: what was committed is kept.",
         )
     if isinstance(error, sqlite3.IntegrityError):

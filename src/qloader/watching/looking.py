@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qloader.applying.events import Listener
-from qloader.errors import GuardError, InterruptedRunError, QloaderError, SourceError
+from qloader.errors import GuardError, InterruptedRunError, QloaderError, SourceError, out_of_memory
 from qloader.sources.protocol import only_since
 from qloader.watching.agenda import Look
 from qloader.watching.moments import Moment
@@ -207,6 +207,7 @@ def _partial(header: PlanHeader, request: PlanRequest) -> tuple[tuple[str, tuple
 
 def explain(error: Exception) -> tuple[str, str]:
     """An error as a sentence and its remedy."""
+    error = out_of_memory(error) or error
     if isinstance(error, QloaderError):
         return str(error), error.remedy
     if isinstance(error, OSError) and error.strerror:
