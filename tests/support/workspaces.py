@@ -6,6 +6,7 @@ import contextlib
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +112,25 @@ def fresh_load(workspace: Workspace) -> dict[str, Any]:
         *((str(f.relative_to(config.base)), f.read_bytes(), int(f.stat().st_mtime)) for f in files),
     )
     if key not in _fresh:
-        with tempfile.TemporaryDirectory() as folder:
-            other = Path(folder) / "qloader.yaml"
-            other.write_text(text, encoding="utf-8")
-            for source in folders:
-                shutil.copytree(source, Path(folder) / source.name, symlinks=True)
-            fresh = Workspace.open(other)
-            plan_and_apply(fresh)
-            _fresh[key] = dump(fresh)
+        _fresh[key] = load_anew(text, folders)
     return _fresh[key]
+
+
+def load_anew(text: str, folders: Iterable[Path]) -> dict[str, Any]:
+    """What a new index holds that is loaded from copies of some folders.
+
+    Args:
+        text: The config.
+        folders: What it names beside itself.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "qloader.yaml"
+        config.write_text(text, encoding="utf-8")
+        for source in folders:
+            shutil.copytree(source, Path(folder) / source.name, symlinks=True)
+        fresh = Workspace.open(config)
+        plan_and_apply(fresh)
+        return dump(fresh)
 
 
 def assert_index_is_a_fresh_load(workspace: Workspace, *, dated: bool = True) -> None:
@@ -127,20 +138,37 @@ def assert_index_is_a_fresh_load(workspace: Workspace, *, dated: bool = True) ->
 
     Args:
         workspace: What to look at.
-        dated: Compare `updated_at` too. A document that was changed and changed back is no change for a plan, and
-            keeps the earlier time.
+        dated: Compare `updated_at` and the revision too. A document that was changed and changed back is no change
+            for a plan, and keeps the earlier ones.
     """
-    found, expected = dump(workspace), fresh_load(workspace)
+    assert_index_holds(workspace, fresh_load(workspace), dated=dated)
+
+
+def assert_index_holds(workspace: Workspace, expected: dict[str, Any], *, dated: bool = True) -> None:
+    """The index holds just these points, as `dump` has them; and the state agrees with it.
+
+    Args:
+        workspace: What to look at.
+        expected: The points.
+        dated: As above.
+    """
+    found = dump(workspace)
     for point, content in expected.items():
         assert point in found, f"missing: {content['payload']}"
         if not dated:
-            found[point]["payload"]["updated_at"] = content["payload"]["updated_at"]
-        assert found[point]["payload"] == content["payload"]
+            _take_over_times(found[point]["payload"], content["payload"])
+        assert found[point]["payload"] == content["payload"], f"{found[point]['payload']}, not {content['payload']}"
         assert_same_vectors(found[point]["vectors"], content["vectors"])
     for point, content in found.items():
         assert point in expected, f"left over: {content['payload']}"
     assert workspace.status().points == len(found)
     assert workspace.status().interrupted == 0
+
+
+def _take_over_times(payload: dict[str, Any], other: dict[str, Any]) -> None:
+    payload["updated_at"] = other["updated_at"]
+    if "revision" in other["qloader"]:
+        payload["qloader"]["revision"] = other["qloader"]["revision"]
 
 
 def assert_same_vectors(found: dict[str, Any], expected: dict[str, Any]) -> None:
