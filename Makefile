@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Tests and benches start qloader hundreds of times: as a user has it, with its bytecode kept, not compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo playground test check format docs screenshots plans bench bench-full quality faults broken audit clean
+.PHONY: demo playground test check format docs screenshots plans bench bench-full bench-scale quality faults soak broken audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -69,9 +69,17 @@ plans: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/run.py --write docs/benchmarks.md
 
-# The same for other tools, each in an environment of its own, beside qloader; needs the network and an hour or so.
+# The same for other tools, each in an environment of its own, beside qloader; needs the network and an hour. The slowest are
+# left out of the run with 10,000 documents, where they take half an hour each.
 bench-full: $(STAMP)
-	$(BIN)/python bench/peers.py --write docs/benchmarks.md --images docs/images
+	$(BIN)/python bench/peers.py --documents 1000 --write docs/benchmarks.md --draw-index docs/images/bench-peers-index.svg
+	$(BIN)/python bench/peers.py --documents 10000 --only with_cocoindex --only with_llamaindex --costs-only \
+	  --write docs/benchmarks.md --draw-costs docs/images/bench-peers.svg
+
+# How all that grows from 1,000 to 1,000,000 documents, into docs/scale.md; half an hour, 10 GB of room. `SIZES=1000,10000`.
+SIZES ?= 1000,10000,100000,1000000
+bench-scale: $(STAMP)
+	$(BIN)/python bench/scale.py --sizes $(SIZES) --write docs/scale.md --images docs/images
 
 # How good search is over the README and docs, with a real small model; writes the figures into docs/embedding.md.
 quality: $(STAMP)
@@ -81,6 +89,11 @@ quality: $(STAMP)
 N ?= 2000
 faults: $(STAMP)
 	QLOADER_EVERY_FAULT=1 QLOADER_RACES=100 QLOADER_KILLS=$(N) $(BIN)/pytest -n auto -s tests/faults tests/state/remote
+
+# A service over places that change and fail all the time, killed now and then: its index, its memory, files and threads.
+MINUTES ?= 20
+soak: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m soak.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Each promise of docs/reliability.md broken once on purpose: a test must notice each. `ONLY=name` tries one.
 broken: $(STAMP)

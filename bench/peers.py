@@ -1,6 +1,6 @@
 """The tools beside qloader: what they cost, and whether their index is right, on the same pages in the same run.
 
-`python bench/peers.py --write docs/benchmarks.md --images docs/images`. Each tool is a small script in bench/peers with
+`python bench/peers.py --write docs/benchmarks.md`. Each tool is a small script in bench/peers with
 an environment of its own in bench/.work/peers, of the versions named here. All get the same pages, the same chunks
 (qloader's chunker in the tool's own hook for splitting) and the same embedder, a hash; each timed step is run by one
 tool after the other.
@@ -38,7 +38,7 @@ QLOADER = str(Path(sys.executable).parent / "qloader")
 CHUNKER = ("semantic-text-splitter==0.33.1", "xxhash==4.1.0", "PyYAML==6.0.4", "numpy==2.4.6")
 CLIENT = "qdrant-client==1.20.0"
 ROUNDS = 3
-BEGIN, END = "<!-- make bench-full: begin -->", "<!-- make bench-full: end -->"
+MARK = "<!-- make bench-full, {} documents: {} -->"
 
 sys.path.insert(0, str(SCRIPTS))
 
@@ -217,8 +217,10 @@ def expected_chunks(docs: Path) -> Counter[tuple[str, str]]:
     )
 
 
-def measure(base: Path, documents: int, tools: Sequence[Tool]) -> tuple[list[Result], dict[str, int]]:
-    """The whole comparison; the results, and facts about the corpus."""
+def measure(
+    base: Path, documents: int, tools: Sequence[Tool], *, with_accidents: bool
+) -> tuple[list[Result], dict[str, int]]:
+    """The comparison; the results, and facts about the corpus."""
     docs = base / "docs"
     size = write_corpus(docs, documents)
     for path in docs.rglob("*.md"):
@@ -235,7 +237,7 @@ def measure(base: Path, documents: int, tools: Sequence[Tool]) -> tuple[list[Res
     facts["renamed alone"] = len(moved)
     _each(full, "renames alone", Contestant.timed)
     _check(full, "renames alone", docs)
-    for one in full:
+    for one in full if with_accidents else ():
         one.keep("before")
 
     before = expected_chunks(docs)
@@ -244,10 +246,11 @@ def measure(base: Path, documents: int, tools: Sequence[Tool]) -> tuple[list[Res
     facts["new chunks"] = (expected_chunks(docs) - before).total()
     _each(full, "1 % changed", Contestant.timed)
     _check(full, "1 % changed", docs)
-    for one in full:
-        one.keep("after")
-    _together(lambda one: _kill(one, docs), full)
-    _empty(full, docs)
+    if with_accidents:
+        for one in full:
+            one.keep("after")
+        _together(lambda one: _kill(one, docs), full)
+        _empty(full, docs)
     return [one.result for one in everyone], facts
 
 
@@ -352,20 +355,22 @@ def _say(line: str) -> None:
 def main() -> None:
     """Measures, and writes the tables and the pictures."""
     from peers_page import text
-    from peers_pictures import draw
+    from peers_pictures import draw_costs, draw_index
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--costs-only", action="store_true", help="no kills and no empty folder")
     parser.add_argument("--only", action="append", choices=[tool.script for tool in TOOLS], help="beside qloader")
     parser.add_argument("--write", type=Path, help="put the tables between the marks of this page")
-    parser.add_argument("--images", type=Path, help="the folder for the pictures")
+    parser.add_argument("--draw-costs", type=Path, help="the picture of what each tool costs")
+    parser.add_argument("--draw-index", type=Path, help="the picture of whether its index is right")
     parser.add_argument("--results", type=Path, default=HERE / ".work" / "peers.json", help="all figures, as JSON")
     parser.add_argument("--from-results", action="store_true", help="measure nothing: take the figures from there")
     chosen = parser.parse_args()
     if not chosen.from_results:
         tools = [tool for tool in TOOLS if tool is OURS or not chosen.only or tool.script in chosen.only]
         with work_folder() as folder:
-            results, facts = measure(folder, chosen.documents, tools)
+            results, facts = measure(folder, chosen.documents, tools, with_accidents=not chosen.costs_only)
         about = {"machine": machine(), "python": platform.python_version(),
                  "packages": sorted({pin for tool in tools for pin in tool.packages})}  # fmt: skip
         chosen.results.write_text(json.dumps({"about": about, "facts": facts, "tools": [asdict(r) for r in results]}))
@@ -374,10 +379,13 @@ def main() -> None:
     print(page)
     if chosen.write:
         whole = chosen.write.read_text(encoding="utf-8")
-        before, after = whole.partition(BEGIN)[0], whole.partition(END)[2]
-        chosen.write.write_text(f"{before}{BEGIN}\n\n{page}\n{END}{after}", encoding="utf-8")
-    if chosen.images:
-        draw(found, chosen.images)
+        begin, end = (MARK.format(found["facts"]["documents"], word) for word in ("begin", "end"))
+        before, after = whole.partition(begin)[0], whole.partition(end)[2]
+        chosen.write.write_text(f"{before}{begin}\n\n{page}\n{end}{after}", encoding="utf-8")
+    if chosen.draw_costs:
+        draw_costs(found, chosen.draw_costs)
+    if chosen.draw_index:
+        draw_index(found, chosen.draw_index)
 
 
 if __name__ == "__main__":

@@ -9,40 +9,19 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from peers_page import MOMENTS
+from pictures import WIDTH, svg
 
-_STYLE = """
-  svg { font-family: system-ui, -apple-system, "Segoe UI", "Helvetica Neue", "DejaVu Sans", sans-serif; }
-  .page { fill: #ffffff; stroke: #d0d7de; }
-  .ours { fill: #0969da; }
-  .peer { fill: #afb8c1; }
-  .floor { fill: #d8dee4; }
-  .stale { fill: #bf8700; }
-  .missing { fill: #cf222e; }
-  .doubled { fill: #8250df; }
-  text { fill: #1f2328; font-size: 13px; }
-  .head { font-size: 15px; font-weight: 600; }
-  .small { font-size: 12px; fill: #57606a; }
-  .end { text-anchor: end; }
-  @media (prefers-color-scheme: dark) {
-    .page { fill: #0d1117; stroke: #30363d; }
-    .ours { fill: #58a6ff; }
-    .peer { fill: #6e7681; }
-    .floor { fill: #484f58; }
-    .stale { fill: #d29922; }
-    .missing { fill: #f85149; }
-    .doubled { fill: #a371f7; }
-    text { fill: #e6edf3; }
-    .small { fill: #9da7b1; }
-  }
-"""
-_WIDTH, _LEFT, _BAR = 900, 250, 20
+_LEFT, _BAR = 250, 20
 
 
-def draw(found: Mapping[str, Any], folder: Path) -> None:
-    """Writes `bench-peers.svg` and `bench-peers-index.svg`."""
-    tools, facts = found["tools"], found["facts"]
-    (folder / "bench-peers.svg").write_text(_costs(tools, facts), encoding="utf-8")
-    (folder / "bench-peers-index.svg").write_text(_index(tools), encoding="utf-8")
+def draw_costs(found: Mapping[str, Any], file: Path) -> None:
+    """Writes what each tool costs."""
+    file.write_text(_costs(found["tools"], found["facts"]), encoding="utf-8")
+
+
+def draw_index(found: Mapping[str, Any], file: Path) -> None:
+    """Writes whether each tool's index is right."""
+    file.write_text(_index(found["tools"]), encoding="utf-8")
 
 
 def _costs(tools: Sequence[Mapping[str, Any]], facts: Mapping[str, int]) -> str:
@@ -61,7 +40,7 @@ def _costs(tools: Sequence[Mapping[str, Any]], facts: Mapping[str, int]) -> str:
         parts.append(f'<text class="head" x="24" y="{top}">{escape(head)}</text>')
         top += 12
         for tool, number in zip(shown, values, strict=True):
-            width = max((_WIDTH - _LEFT - 100) * number / max(values), 1)
+            width = max((WIDTH - _LEFT - 100) * number / max(values), 1)
             parts += [
                 f'<text class="end" x="{_LEFT - 10}" y="{top + 15}">{escape(_plain(tool))}</text>',
                 f'<rect class="{_kind(tool)}" x="{_LEFT}" y="{top + 2}" width="{width:.1f}" height="16" rx="2"/>',
@@ -73,14 +52,14 @@ def _costs(tools: Sequence[Mapping[str, Any]], facts: Mapping[str, int]) -> str:
         f"{facts['documents']:,} documents, {facts['chunks']:,} chunks; the same chunks and embedder. "
         "Peers: their own work, imports not counted; qloader: the whole process."
     )
-    return _svg(top - 10, "What each tool costs", about, parts)
+    return svg(top - 10, "What each tool costs", about, parts)
 
 
 def _index(tools: Sequence[Mapping[str, Any]]) -> str:
     """For each accident and tool, the wrong chunks by kind, on a scale of powers of ten."""
     tools = [tool for tool in tools if not tool["is_floor"]]
     most = max((sum(_counts(tool, moment)) for tool in tools for moment in MOMENTS), default=1)
-    scale = (_WIDTH - _LEFT - 200) / math.log10(max(most, 10) + 1)
+    scale = (WIDTH - _LEFT - 200) / math.log10(max(most, 10) + 1)
     parts, top = [], 70
     for x, word in ((24, "stale"), (104, "missing"), (200, "doubled")):
         parts.append(f'<rect class="{word}" x="{x}" y="{top - 11}" width="12" height="12" rx="2"/>')
@@ -106,7 +85,7 @@ def _index(tools: Sequence[Mapping[str, Any]]) -> str:
     about = (
         "Chunks that differ from a fresh load, on a scale of powers of ten; after a kill the tool was run again first."
     )
-    return _svg(top - 10, "Whether the index is right", about, parts)
+    return svg(top - 10, "Whether the index is right", about, parts)
 
 
 def _counts(tool: Mapping[str, Any], moment: str) -> list[int]:
@@ -123,20 +102,3 @@ def _plain(tool: Mapping[str, Any]) -> str:
 
 def _kind(tool: Mapping[str, Any]) -> str:
     return "floor" if tool["is_floor"] else "ours" if tool["name"] == "qloader" else "peer"
-
-
-def _svg(height: int, title: str, about: str, parts: Sequence[str]) -> str:
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-            'aria-labelledby="title what">',
-            f'<title id="title">{escape(title)}</title>',
-            f'<desc id="what">{escape(about)}</desc>',
-            f"<style>{_STYLE}</style>",
-            f'<rect class="page" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="8"/>',
-            f'<text class="small" x="24" y="34">{escape(about)}</text>',
-            *parts,
-            "</svg>",
-            "",
-        ]
-    )

@@ -154,17 +154,21 @@ def first_load(base: Path, documents: int) -> Iterator[Row]:
     run_process([PYTHON, FLOORS, "dump", str(story.config), str(dump)])
     target = base / "bare"
 
-    def bare() -> Run:
-        shutil.rmtree(target, ignore_errors=True)
-        return run_process([PYTHON, FLOORS, "upsert", str(dump), str(target)])
+    points = 0.0
 
-    ours, _, _ = in_turn(apply, bare, 3)
-    seconds, points = (float(part) for part in (target / "seconds").read_text().split())
-    share = seconds / ours.seconds
+    def bare() -> Run:
+        nonlocal points
+        shutil.rmtree(target, ignore_errors=True)
+        run_process([PYTHON, FLOORS, "upsert", str(dump), str(target)])
+        seconds, points = (float(part) for part in (target / "seconds").read_text().split())
+        return Run(seconds, 0)
+
+    ours, floor, ratio = in_turn(apply, bare, 5)
+    share = 1 / ratio
     yield Row(
         f"first load, embedded, {documents:,} documents, {points:,.0f} points / a bare upsert loop of the same points",
         f"{points / ours.seconds:,.0f} points/s",
-        f"{points / seconds:,.0f} points/s",
+        f"{points / floor.seconds:,.0f} points/s",
         share,
         ">= 0.75 of its rate, < 400 MB",
         share >= 0.75 and ours.memory < 400,

@@ -1,7 +1,9 @@
+import random
 from datetime import UTC, datetime
 
 import pytest
 
+from qloader.sources import git_dates
 from qloader.sources.git import GitSettings, GitSource
 from support.git_builder import START, Builder, Link
 
@@ -96,3 +98,23 @@ def test_a_link_has_the_date_of_its_target(builder):
 def test_a_time_beyond_all_calendars_is_no_date(builder):
     builder.commit({"a.md": "1"}, at=2**62)
     assert dates(builder, "a.md") == [None]
+
+
+@pytest.mark.parametrize("many", [0, 2, 30])
+@pytest.mark.parametrize("seed", range(4))
+def test_folders_that_stand_for_their_files_change_no_date(builder, monkeypatch, seed, many):
+    monkeypatch.setattr(git_dates, "MANY", many)
+    random_ = random.Random(seed)
+    names = [f"{folder}{name}.md" for folder in ("", "x/", "x/y/", "z/") for name in "abc"]
+    dated, files = {}, {}
+    for n in range(1, 25):
+        kept = {
+            name: text for name, text in files.items() if not name.startswith(random_.choice(["x/", "z/", "-", "-"]))
+        }
+        new = kept | {
+            name: str(random_.randint(0, 9)) for name in names if random_.random() < random_.choice([0.1, 0.9])
+        }
+        dated |= {name: hour(n) for name, text in new.items() if files.get(name) != text}
+        files = new
+        builder.commit(files)
+    assert dates(builder, *files) == [dated[name] for name in files]

@@ -20,7 +20,7 @@ from typing import Self
 
 from qloader.folders import make_private_folder
 
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 """Raised with every change to the tables or to the meaning of a row: an older cache is thrown away."""
 
 _SCHEMA = """
@@ -34,7 +34,8 @@ CREATE TABLE snapshot (
     documents INTEGER NOT NULL,
     bytes     INTEGER NOT NULL,
     problems  TEXT NOT NULL,
-    skipped   TEXT NOT NULL
+    skipped   TEXT NOT NULL,
+    is_plain  INTEGER NOT NULL
 ) WITHOUT ROWID;
 """ + "".join(
     f"""\
@@ -52,6 +53,7 @@ CREATE TABLE {name} (
     keys     TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (source, id)
 ) WITHOUT ROWID;
+CREATE INDEX {name}_skip ON {name} (source, id, skip) WHERE skip IS NOT NULL;
 """
     for name in ("entry", "unseen")
 )
@@ -72,6 +74,7 @@ class CachedSnapshot:
         bytes: Their sizes added up.
         problems: Why it was not complete; empty where it was.
         skipped: How many items were skipped, with examples, by reason.
+        is_plain: Whether its source may be followed from there, see `sources.protocol.Follows`.
     """
 
     selection: str
@@ -83,6 +86,7 @@ class CachedSnapshot:
     bytes: int
     problems: tuple[str, ...]
     skipped: dict[str, tuple[int, tuple[str, ...]]]
+    is_plain: bool = False
 
     @classmethod
     def begun(cls, selection: str) -> Self:
@@ -179,7 +183,7 @@ class Cache:
     def snapshot(self, source: str) -> CachedSnapshot | None:
         """The last snapshot of a source, or None."""
         row = self.connection.execute(
-            "SELECT selection, proof, listing, revision, root, documents, bytes, problems, skipped "
+            "SELECT selection, proof, listing, revision, root, documents, bytes, problems, skipped, is_plain "
             "FROM snapshot WHERE source = ?",
             (source,),
         ).fetchone()
@@ -196,14 +200,15 @@ class Cache:
             bytes=row[6],
             problems=tuple(json.loads(row[7])),
             skipped=skipped,
+            is_plain=bool(row[9]),
         )
 
     def save_snapshot(self, source: str, snapshot: CachedSnapshot) -> None:
         """Records a snapshot, inside the caller's transaction."""
         self.connection.execute(
             "INSERT OR REPLACE INTO snapshot "
-            "(source, selection, proof, listing, revision, root, documents, bytes, problems, skipped) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "(source, selection, proof, listing, revision, root, documents, bytes, problems, skipped, is_plain) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 source,
                 snapshot.selection,
@@ -215,6 +220,7 @@ class Cache:
                 snapshot.bytes,
                 json.dumps(snapshot.problems),
                 json.dumps(snapshot.skipped),
+                snapshot.is_plain,
             ),
         )
 

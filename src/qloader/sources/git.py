@@ -14,13 +14,13 @@ from qloader.documents.document import Document, Skipped
 from qloader.documents.hashing import fingerprint
 from qloader.documents.reading import READER, document_uri, read_document
 from qloader.errors import SourceError
-from qloader.sources.git_changes import changed_between, changed_since
+from qloader.sources.git_changes import changed_between, changed_since, follow_tree
 from qloader.sources.git_dates import Dates
 from qloader.sources.git_objects import BLOB, CORRUPT, FILE, FOLDER, LINK, SUBMODULE, Entry, Objects
 from qloader.sources.git_remote import Remote, is_remote, open_clone, parse_remote, update_clone
 from qloader.sources.git_repository import find_commit, open_repository
 from qloader.sources.names import bad_name_detail, is_safe_path, printable_name
-from qloader.sources.protocol import Item, Listing, only_since
+from qloader.sources.protocol import Changes, Item, Listing, Step, UnfollowableError, only_since
 from qloader.sources.selection import Selection
 
 if TYPE_CHECKING:
@@ -170,6 +170,25 @@ class GitSource:
         earlier = find_commit(self.name, self._need_repository(), objects, revision)
         changed = changed_between(objects, self._root_tree(objects, earlier), self._root_tree(objects, commit))
         return self._only(changed, f"only what differs from commit {earlier.decode()[:12]} was listed")
+
+    def follow(self, proof: str) -> Changes:
+        """What differs between the commit of an earlier proof and the source's own; equal folders are not looked at.
+
+        Raises:
+            UnfollowableError: The earlier commit is gone, or there is a link, a submodule or an odd name where
+                something changed; told while the steps are iterated.
+            SourceError: As `list`.
+        """
+        commit = self._current()
+        return Changes(self._steps(proof.encode(), commit), commit.decode())
+
+    def _steps(self, earlier: bytes, commit: bytes) -> Iterator[Step]:
+        objects = self._open()
+        try:
+            before = objects.commit(earlier).tree
+            yield from follow_tree(objects, before, self._root_tree(objects, commit), self._selection)
+        except CORRUPT as error:
+            raise UnfollowableError from error
 
     def _only(self, changed: set[bytes], why: str) -> Listing:
         """The part of a listing whose tokens, the ids of blobs, are among these; links follow what they lead to."""
@@ -330,6 +349,7 @@ class _Walk:
 
     def items(self) -> Iterator[Item]:
         selects, excludes_folder = self._selects, self._excludes_folder
+        self._listing.is_plain = True
         folders: list[tuple[str, bytes]] = [("", self._root)]
         while folders:
             base, tree = folders.pop()
@@ -347,8 +367,10 @@ class _Walk:
                     if not excludes_folder(path):
                         below.append((path + "/", sha))
                 elif kind == LINK:
-                    if selects(path) and (item := self._follow(path, sha)):
-                        yield item
+                    if selects(path):
+                        self._listing.is_plain = False  # it may lead to what changes while it does not
+                        if item := self._follow(path, sha):
+                            yield item
                 elif kind == SUBMODULE and not excludes_folder(path):
                     self._skip(path, "submodule", "")
             folders.extend(reversed(below))
@@ -383,6 +405,7 @@ class _Walk:
             self._skip(path, "bad name", _bad_name_detail(raw))
 
     def _skip(self, path: str, reason: str, detail: str) -> None:
+        self._listing.is_plain = False
         self._listing.skipped.append(Skipped(path, reason, detail))
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sized
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from dulwich.errors import ChecksumMismatch, FileFormatException, ObjectMissing, WrongObjectException
 from dulwich.objects import ObjectID, parse_tree
@@ -27,6 +26,11 @@ CORRUPT = (
     WrongObjectException,
 )
 """What reading an object raises when it is missing or damaged."""
+
+KEPT = 50_000
+"""Entries of the trees that are kept, at most, of each kind: some 15 MB. A tree that has more is kept alone."""
+
+T = TypeVar("T", bound=Sized)
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 _KIND = 0o170000
@@ -66,15 +70,35 @@ class Found(NamedTuple):
     raw_path: bytes
 
 
+class _Last(Generic[T]):
+    """What was read last, by id, until it has too many entries together."""
+
+    def __init__(self, read: Callable[[bytes], T]) -> None:
+        self._read = read
+        self._kept: dict[bytes, T] = {}
+        self._entries = 0
+
+    def __call__(self, sha: bytes) -> T:
+        """What has this id; read where it is not kept."""
+        found = self._kept.pop(sha, None)
+        if found is None:
+            found = self._read(sha)
+            self._entries += len(found)
+            while self._kept and self._entries > KEPT:
+                self._entries -= len(self._kept.pop(next(iter(self._kept))))
+        self._kept[sha] = found
+        return found
+
+
 class Objects:
     """Reads objects by id. Keeps the trees it read last, as documents come folder by folder."""
 
     def __init__(self, store: BaseObjectStore) -> None:
         self._store = store
         self._id_length = store.object_format.oid_length
-        self.entries = lru_cache(maxsize=256)(self._entries)
-        self._folder = lru_cache(maxsize=256)(self._read_folder)
-        self.raw_entries = lru_cache(maxsize=2048)(self._raw_entries)
+        self.entries = _Last(self._entries)
+        self._folder = _Last(self._read_folder)
+        self.raw_entries = _Last(self._raw_entries)
 
     def has(self, sha: bytes) -> bool:
         """Whether an object of this id (hex) is there."""

@@ -38,6 +38,8 @@ class Listing:
         skipped: Items that are no documents, or that could not be listed.
         failure: The error to end with where nothing could be read, and the index holds none of it either: a first
             plan is not to be an empty one. None where something was read.
+        is_plain: Whether all that was met are documents, each of which depends on nothing but what lies at its own
+            place: then a source that is a `Follows` may tell later what changed since.
     """
 
     items: Iterator[Item] = field(default_factory=lambda: iter(()))
@@ -45,6 +47,7 @@ class Listing:
     problems: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     failure: SourceError | None = None
+    is_plain: bool = False
 
     @property
     def complete(self) -> bool:
@@ -141,6 +144,50 @@ class ListsChangesAfter(Protocol):
 
         Raises:
             SourceError: There is no such revision, or the source cannot be listed at all.
+        """
+        ...
+
+
+class Step(NamedTuple):
+    """What became of one document: its token now, or None where it is gone."""
+
+    id: str
+    token: str | None
+
+
+@dataclass(slots=True)
+class Changes:
+    """What changed in a source since an earlier proof.
+
+    Attributes:
+        steps: What became of each document that changed, once, in any order.
+        revision: As that of a listing.
+    """
+
+    steps: Iterator[Step]
+    revision: str | None = None
+
+
+class UnfollowableError(Exception):
+    """What changed cannot be told: the source has to be listed whole."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A source that can tell from an earlier proof what changed since, deletes too, without listing the rest. Optional.
+
+    It is asked only where the listing under that proof was complete and plain (`Listing.is_plain`).
+    """
+
+    def follow(self, proof: str) -> Changes:
+        """What changed since, so that a listing of now would be complete and plain again.
+
+        Args:
+            proof: What `proof()` said, under the same `selection()`.
+
+        Raises:
+            UnfollowableError: It cannot be told, as it turns out here or while the steps are iterated.
+            SourceError: The source cannot be reached or does not exist.
         """
         ...
 

@@ -24,7 +24,7 @@ from qloader.errors import SourceError
 from qloader.manifest.cache import Cache
 from qloader.manifest.manifest import Manifest
 from qloader.manifest.snapshot import Chunking, take_snapshot
-from qloader.sources.protocol import Checks, Listing, ListsChanges, Source
+from qloader.sources.protocol import Checks, Follows, Listing, ListsChanges, Source
 
 T = TypeVar("T")
 Hashes = tuple[bytes, bytes]
@@ -348,6 +348,26 @@ class SourceContract:
             proofs.append(site.open().proof())
         known = [proof for proof in proofs if proof is not None]
         assert len(set(known)) == len(known)
+
+    def test_what_changed_since_a_proof_leads_to_the_listing_of_now(self, site: Site) -> None:
+        site.write_many({"one": "The first text.", "two": "The second text.", "three": "The third text."})
+        source = site.open()
+        if not isinstance(source, Follows):
+            pytest.skip("the source cannot tell what changed since a proof")
+        proof, listing = source.proof(), source.list()
+        known: dict[str, str | None] = {item.id: item.token for item in listing.items}
+        assert proof is not None
+        assert listing.is_plain
+        site.write("one", "The first text, edited.")
+        site.write("four", "The fourth text.")
+        site.delete("two")
+        source = site.open()
+        assert isinstance(source, Follows)
+        changes = source.follow(proof)
+        known |= {step.id: step.token for step in changes.steps}
+        now = source.list()
+        assert {one: token for one, token in known.items() if token is not None} == {i.id: i.token for i in now.items}
+        assert changes.revision == now.revision
 
     @pytest.mark.parametrize("more", [-1, 0, 1])
     def test_a_page_that_is_exactly_full_is_not_the_end(self, site: Site, more: int) -> None:
