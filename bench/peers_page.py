@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+TARGETS_FROM = 10_000
+"""Documents that the targets are for."""
+
 MOMENTS = (
     "renames alone",
     "1 % changed",
@@ -19,7 +22,10 @@ MOMENTS = (
 def text(found: Mapping[str, Any]) -> str:
     """What was measured, as the page says it."""
     facts, about, tools = found["facts"], found["about"], found["tools"]
-    return "\n\n".join([_about(facts, about), _cost(tools), _right(tools, facts), _targets(tools, facts)]) + "\n"
+    parts = [_about(facts, about), _cost(tools), _right(tools, facts)]
+    if facts["documents"] >= TARGETS_FROM:
+        parts.append(_targets(tools, facts))
+    return "\n\n".join(parts) + "\n"
 
 
 def _about(facts: Mapping[str, int], about: Mapping[str, Any]) -> str:

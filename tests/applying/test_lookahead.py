@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from qloader.applying.lookahead import Batch, Bounds, Lookahead
-from qloader.applying.pacing import FULL, LEAST, Allowance
+from qloader.applying.pacing import FULL, LAST, LEAST, Allowance
+from qloader.errors import QloaderError
 from qloader.planning.plan import Change, ChunkCounts, Version
 from qloader.telemetry.measures import Measures
 from support.faults import Killed
@@ -198,19 +199,43 @@ def test_how_far_memory_lets_it_run_ahead_is_measured() -> None:
     assert (found.count("pauses"), found.samples[-1].values["pace"]) == (2, 0)
 
 
+LIMIT = 20 * FULL
+
+
+def test_memory_is_used_up_where_a_pause_does_not_help() -> None:
+    full, paused = Allowance(), Allowance(LEAST, True, 1.1)
+    assert not full.after(LIMIT - 1, 10 * FULL, LIMIT).is_used_up, "the first time there is a pause"
+    assert paused.after(LIMIT - LAST + 1, 10 * FULL, LIMIT).is_used_up
+    assert not paused.after(LIMIT - LAST, 10 * FULL, LIMIT).is_used_up
+    small = LAST  # of a small limit half of what lies above the allowed part is enough
+    assert paused.after(small * 95 // 100, small * 8 // 10, small).is_used_up
+    assert not paused.after(small * 85 // 100, small * 8 // 10, small).is_used_up
+    assert not paused.after(small, small, small).is_used_up, "who allows all of it is not stopped"
+
+
+def test_an_apply_ends_where_memory_is_used_up_and_keeps_what_is_written() -> None:
+    stages = Stages()
+    paces = [Allowance(LEAST, True, 1.1)] * 4 + [Allowance(LEAST, True, 1.24, True)]
+    with pytest.raises(QloaderError, match="memory that this process may use is used up"):
+        write_all(Lookahead(changes(100), stages, Bounds(size=4, ahead=8), pace=Pace(paces)), stages)
+    written = [number for what, number in stages.log if what == "write"]
+    assert written == list(range(1, len(written) + 1))
+    assert 0 < len(written) < 100
+
+
 def test_the_share_follows_the_memory_that_is_left() -> None:
     full = Allowance()
-    assert full.after(0, 10 * FULL).share == 1
-    assert full.after(0, FULL // 2).share == 0.5
-    assert full.after(FULL, FULL + FULL // 10) == Allowance(1 / 16, False, FULL / (FULL + FULL // 10))
-    assert full.after(FULL, FULL).is_paused
-    assert full.after(3 * FULL, FULL).share == LEAST
+    assert full.after(0, 10 * FULL, LIMIT).share == 1
+    assert full.after(0, FULL // 2, LIMIT).share == 0.5
+    assert full.after(FULL, FULL + FULL // 10, LIMIT) == Allowance(1 / 16, False, FULL / (FULL + FULL // 10))
+    assert full.after(FULL, FULL, LIMIT).is_paused
+    assert full.after(3 * FULL, FULL, LIMIT).share == LEAST
 
 
 def test_a_little_more_memory_changes_nothing() -> None:
     half = Allowance(0.5)
-    assert half.after(0, FULL + 1).share == 0.5
-    assert half.after(0, FULL * 5 // 4).share == 1
+    assert half.after(0, FULL + 1, LIMIT).share == 0.5
+    assert half.after(0, FULL * 5 // 4, LIMIT).share == 1
 
 
 def test_a_share_of_something_is_at_least_one() -> None:

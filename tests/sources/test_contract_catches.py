@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import itertools
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,10 +11,12 @@ import pytest
 
 from qloader.documents.document import Document, Skipped
 from qloader.errors import SourceError
-from qloader.sources.protocol import Item, Listing, only_since
+from qloader.sources.protocol import Changes, Item, Listing, Step, only_since
 from qloader.testing import Site, SourceContract
 
 FEW = 2
+FOLLOWING = "test_what_changed_since_a_proof_leads_to_the_listing_of_now"
+"""The one test that is not for every source."""
 START = datetime(2026, 11, 2, tzinfo=UTC)
 
 
@@ -395,7 +398,43 @@ class HasNoRemedy(Good):
             raise SourceError(str(error)) from error
 
 
+class Follower(Good):
+    """One that can also tell what changed since a proof."""
+
+    def proof(self):
+        self.shelf.unlock()
+        return json.dumps({key: book.edition for key, book in self.shelf.books.items()})
+
+    def list(self):
+        listing = super().list()
+        listing.is_plain = True
+        return listing
+
+    def follow(self, proof):
+        before, now = json.loads(proof), self.shelf.books
+        keys = sorted(before.keys() | now.keys())
+        return Changes(self.step(key, now.get(key)) for key in keys if self.differs(key, before, now))
+
+    def differs(self, key, before, now):
+        return key not in now or before.get(key) != now[key].edition
+
+    def step(self, key, book):
+        return Step(key, self.token(key, book) if book else None)
+
+
+class ForgetsWhatIsGone(Follower):
+    def differs(self, key, before, now):
+        return key in now and super().differs(key, before, now)
+
+
+class TellsOnlyWhatIsNew(Follower):
+    def differs(self, key, before, now):
+        return key not in before or key not in now
+
+
 BROKEN = {
+    ForgetsWhatIsGone: {FOLLOWING},
+    TellsOnlyWhatIsNew: {FOLLOWING},
     DropsTheLastPage: {
         "test_a_page_that_is_exactly_full_is_not_the_end",
         "test_many_documents_are_listed_once_each",
@@ -449,6 +488,8 @@ def failing(kind):
             try:
                 getattr(suite, name)(Shelf(kind), **case)
             except pytest.skip.Exception as reason:
+                if name == FOLLOWING and not issubclass(kind, Follower):
+                    continue
                 raise AssertionError(f"{name}: {reason}") from reason
             except (Exception, pytest.fail.Exception):
                 found.add(name)
@@ -457,6 +498,11 @@ def failing(kind):
 
 def test_a_source_that_keeps_the_contract_passes_every_test():
     assert failing(Good) == set()
+
+
+def test_a_source_that_can_be_followed_passes_the_test_for_it():
+    """The tests of pages are none for it here: what this shelf tells of changes has no pages."""
+    assert FOLLOWING not in failing(Follower)
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)

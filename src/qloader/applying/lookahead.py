@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from qloader.applying.pacing import FULL_PACE, Allowance, Pace
+from qloader.errors import QloaderError
 from qloader.planning.plan import Change
 from qloader.telemetry.recorder import NOBODY, Recorder
 
@@ -257,6 +258,12 @@ class Lookahead:
 
     def _look(self) -> None:
         allowance = self._pace.look()
+        if allowance.is_used_up:
+            raise QloaderError(
+                "the memory that this process may use is used up",
+                remedy="What was committed is kept: give it more memory, and run the same command again. An embedded "
+                "index is held in memory in part; one on a server (index.url) takes none here.",
+            )
         before, self._allowance = self._allowance, allowance
         if (allowance.share, allowance.is_paused) != (before.share, before.is_paused):
             self._recorder.count("pauses", int(allowance.is_paused and not before.is_paused))

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     # with Python's lock held, so that not even a signal ends it.
     os.environ["RUST_BACKTRACE"] = "0"
     # Loading makes a hundred thousand objects that stay: looking for garbage among them is a tenth of a short run.
-    gc.set_threshold(50_000, 10, 10)
+    gc.set_threshold(200_000, 5, 5)
     if arguments is None:
         insist_on_utf8()
     prepare_streams()
@@ -38,4 +38,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = run(given)
     except KeyboardInterrupt:  # while the program was being loaded
         code = 130
+    if code == 130:
+        # Where Ctrl-C came while classes were made from text, as dataclasses are, Python remembers it, and would end by
+        # the signal, whatever it is told here. All that was open is closed by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

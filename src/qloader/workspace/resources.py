@@ -143,9 +143,10 @@ class MemoryPace:
         self._allowance = Allowance()
 
     def look(self) -> Allowance:
-        """What is allowed now; measured anew where the last look is long enough ago."""
+        """What is allowed now; measured anew where the last look is long enough ago, or nothing was allowed."""
         now = self._clock()
-        if self._looked_at is None or now - self._looked_at >= self._interval:
+        is_due = self._looked_at is None or now - self._looked_at >= self._interval
+        if is_due or self._allowance.is_paused:
             self._looked_at = now
             self._allowance = self._next()
             if self._allowance.is_paused:
@@ -156,8 +157,9 @@ class MemoryPace:
         found = self._measure()
         if not found:
             return Allowance()
-        allowed = [(one.used, round((one.used + one.available) * self._share)) for one in found]
-        return self._allowance.after(*min(allowed, key=lambda pair: pair[1] - pair[0]))
+        limits = [(one.used, one.used + one.available) for one in found]
+        allowed = [(used, round(limit * self._share), limit) for used, limit in limits]
+        return self._allowance.after(*min(allowed, key=lambda one: one[1] - one[0]))
 
 
 def count_processes(max_workers: int, max_percentage: float, groups: ControlGroups | None = None) -> int:
