@@ -473,13 +473,13 @@ MUTATIONS = (
     ),
     _one(
         "server-not-fenced", LOST, "requests to a server are sent without a look at the lease", "index/server.py",
-        "            if what not in _LOOKS:\n", "            if False:\n",
+        "before=allow if what in _LOOKS else self._guard", "before=allow",
         f"{LOCK}::test_a_writer_that_loses_its_lease_writes_nothing_after_that",
     ),
     _one(
-        "repeat-not-fenced", LOST, "a request is sent again without another look", "index/server.py",
-        "        def send() -> Any:\n            if what not in _LOOKS:\n                self._guard()\n",
-        "        if what not in _LOOKS:\n            self._guard()\n\n        def send() -> Any:\n",
+        "repeat-not-fenced", LOST, "a request is sent again without another look", "index/asking.py",
+        "    while True:\n        tries += 1\n        before()\n",
+        "    before()\n    while True:\n        tries += 1\n",
         f"{LOCK}::test_a_writer_that_loses_its_lease_while_it_waits_for_a_server_does_not_try_again",
     ),
     _one(

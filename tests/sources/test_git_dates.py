@@ -118,3 +118,18 @@ def test_folders_that_stand_for_their_files_change_no_date(builder, monkeypatch,
         files = new
         builder.commit(files)
     assert dates(builder, *files) == [dated[name] for name in files]
+
+
+def test_a_folder_in_which_many_but_not_most_files_change_is_dated_by_its_files(builder, monkeypatch):
+    """Else each look at a file of it would go through all those commits."""
+    names = [f"x/{n:03}.md" for n in range(100)]
+    files = dict.fromkeys(names, "0")
+    builder.commit(files)
+    for n in range(1, 40):
+        files |= {name: str(n) for name in names[:40]}
+        builder.commit(files)
+    looks = []
+    changed = git_dates.Dates._changed
+    monkeypatch.setattr(git_dates.Dates, "_changed", lambda self, *at: looks.append(at) or changed(self, *at))
+    assert dates(builder, "x/099.md", "x/000.md") == [hour(1), hour(40)]
+    assert len(looks) < 10  # at the first commit alone

@@ -11,6 +11,7 @@ from qloader.manifest.cache import Cache
 from qloader.manifest.snapshot import take_snapshot
 from qloader.sources import git_objects
 from qloader.sources.git import GitSettings, GitSource
+from qloader.sources.protocol import Item
 from support.git_builder import Builder, Link, Submodule
 from support.model import CHUNKING
 
@@ -174,3 +175,33 @@ def test_a_snapshot_that_was_cut_short_is_made_good(place):
     place.check(listings=1)
     place.builder.commit(files)
     place.check(listings=0)
+
+
+def test_a_file_that_became_a_link_to_one_like_it_is_followed_no_more(place):
+    """The listing says the same: the same names under the same contents. What stands behind one of them is another."""
+    place.builder.commit({"a.md": "the same", "x/b.md": "the same"})
+    place.check(listings=1)
+    place.builder.commit({"a.md": "the same", "x/b.md": Link("../a.md")})
+    place.check(listings=1)
+    place.builder.commit({"a.md": "edited", "x/b.md": Link("../a.md")})
+    place.check(listings=1)
+
+
+def test_ids_of_a_class_of_their_own_are_texts(tmp_path):
+    class Text(str):
+        __slots__ = ()
+
+    class Parsed(Watched):
+        def list(self):
+            listing = super().list()
+            listing.items = iter([Item(Text(one), Text(token)) for one, token in listing.items])
+            return listing
+
+    place = Place(tmp_path)
+    place.builder.commit({"a.md": "text"})
+    path = place.builder.path
+    source = Parsed(GitSettings(url=str(path), base=path, cache_dir=path, **place.settings))
+    with Cache.open(place.cache) as cache:
+        assert take_snapshot(source, cache, CHUNKING).documents == 1
+    source.close()
+    place.builder.repo.close()

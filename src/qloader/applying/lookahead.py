@@ -228,6 +228,13 @@ class Lookahead:
     def _begin_more(self, under_way: _Flight | None) -> None:
         """Begins batches as far as the bounds allow; the first one whatever they say, or nothing would go on."""
         self._look()
+        if self._allowance.is_used_up and self._next is not None and not self._flights and under_way is None:
+            # All is committed that was begun before the pause, and not even that made room.
+            raise QloaderError(
+                "the memory that this process may use is used up",
+                remedy="What was committed is kept: give it more memory, and run the same command again. An embedded "
+                "index is held in memory in part; one on a server (index.url) takes none here.",
+            )
         while (batch := self._next) is not None:
             others = [*self._flights, *([under_way] if under_way is not None else [])]
             if others and not self._has_room(batch):
@@ -258,15 +265,10 @@ class Lookahead:
 
     def _look(self) -> None:
         allowance = self._pace.look()
-        if allowance.is_used_up:
-            raise QloaderError(
-                "the memory that this process may use is used up",
-                remedy="What was committed is kept: give it more memory, and run the same command again. An embedded "
-                "index is held in memory in part; one on a server (index.url) takes none here.",
-            )
         before, self._allowance = self._allowance, allowance
         if (allowance.share, allowance.is_paused) != (before.share, before.is_paused):
-            self._recorder.count("pauses", int(allowance.is_paused and not before.is_paused))
+            if allowance.is_paused and not before.is_paused:
+                self._recorder.count("pauses")
             self._note()
             self._adapted(allowance)
 

@@ -6,9 +6,12 @@ at the top: `qloader --version` and a plan without changes must feel instant.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import os
 import sys
+import tempfile
 
 from qloader.cli.streams import insist_on_utf8, prepare_streams
 
@@ -22,6 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["RUST_BACKTRACE"] = "0"
     # Loading makes a hundred thousand objects that stay: looking for garbage among them is a tenth of a short run.
     gc.set_threshold(200_000, 5, 5)
+    # SQLite reads it when it is loaded; without it what it spills to disk is elsewhere than all else that is temporary.
+    os.environ.setdefault("SQLITE_TMPDIR", tempfile.gettempdir())
     if arguments is None:
         insist_on_utf8()
     prepare_streams()
@@ -40,8 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = 130
     if code == 130:
         # Where Ctrl-C came while classes were made from text, as dataclasses are, Python remembers it, and would end by
-        # the signal, whatever it is told here. All that was open is closed by now.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # the signal, whatever it is told here. So the process ends without Python's help, but for what is temporary.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        atexit._run_exitfuncs()
         os._exit(code)
     sys.exit(code)

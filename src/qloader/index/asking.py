@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from qloader.errors import QloaderError
 from qloader.retrying import RetryPolicy
 
 T = TypeVar("T")
 
 
 def ask(
-    request: Callable[[], T], retries: RetryPolicy, *, what: str, server: str, collection: str, secret: str | None
+    request: Callable[[], T],
+    retries: RetryPolicy,
+    *,
+    what: str,
+    server: str,
+    collection: str,
+    secret: str | None,
+    before: Callable[[], None] = lambda: None,
 ) -> T:
     """Sends a request by the Qdrant client; one that failed in passing is sent again.
 
     Args:
-        request: Sends it. An error of ours ends it at once.
+        request: Sends it.
         retries: How often, and after how long.
         what: What the request is for, as in "the collection cannot be `read`".
         server: The address for messages, without credentials.
         collection: The collection's name, for messages.
         secret: The API key, which is cut out of whatever the server says.
+        before: Called before each time; what it raises ends it at once.
 
     Raises:
         QloaderError: See `index.server_errors`.
@@ -30,10 +37,9 @@ def ask(
     tries = 0
     while True:
         tries += 1
+        before()
         try:
             return request()
-        except QloaderError:
-            raise
         except Exception as error:
             from qloader.index.server_errors import as_error, understand
 

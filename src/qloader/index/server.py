@@ -739,19 +739,14 @@ class ServerIndex:
 
     def _send(self, what: str, request: Callable[[QdrantClient], Any]) -> Any:
         client = self._connected()
-
-        def send() -> Any:
-            if what not in _LOOKS:
-                self._guard()
-            return request(client)
-
         return ask(
-            send,
+            lambda: request(client),
             self._retries,
             what=what,
             server=self._server,
             collection=self._collection,
             secret=self._secret,
+            before=allow if what in _LOOKS else self._guard,
         )
 
     def _send_in_parts(self, items: Sequence[T], weight: int, send: Callable[[Sequence[T]], None]) -> None:

@@ -20,7 +20,7 @@ from typing import Self
 
 from qloader.folders import make_private_folder
 
-CACHE_VERSION = 6
+CACHE_VERSION = 7
 """Raised with every change to the tables or to the meaning of a row: an older cache is thrown away."""
 
 _SCHEMA = """

@@ -91,7 +91,9 @@ def take_snapshot(
         if previous is None or not listed.says_the_same(previous):
             snapshot = _Reading(source, cache, chunking, listed, previous, advance, reader).run(selection, proof)
             return _manifest(source, snapshot)
-    snapshot = replace(previous, proof=proof, revision=listed.listing.revision)
+    # A listing may say the same, and stand for something else by now: what was a file is a link to one like it.
+    plain = listed.listing.is_plain and not listed.listing.problems
+    snapshot = replace(previous, proof=proof, revision=listed.listing.revision, is_plain=plain)
     if snapshot != previous:
         with cache.transaction():
             cache.save_snapshot(source.name, snapshot)
@@ -122,7 +124,11 @@ class _Spool:
             QloaderError: There is no room for them.
         """
         try:
-            marshal.dump([tuple(line) for line in lines], self._file)
+            try:
+                data = marshal.dumps([tuple(line) for line in lines])
+            except ValueError:  # texts of a class of their own, as parsers make them
+                data = marshal.dumps([(str(one), token if token is None else str(token)) for one, token in lines])
+            self._file.write(data)
         except OSError as error:
             raise QloaderError(
                 f"a listing cannot be written to {tempfile.gettempdir()}: {error.strerror}",
@@ -189,8 +195,9 @@ class _Listed:
             UnfollowableError: The source cannot tell.
         """
         listed = cls(Listing(revision=changes.revision, is_plain=True), is_whole=False)
+        steps = iter(changes.steps)
         with listed._unless_it_breaks():
-            while lines := list(islice(changes.steps, LINES_TOGETHER)):
+            while lines := list(islice(steps, LINES_TOGETHER)):
                 if not all(_storable(document_id) for document_id, _ in lines):
                     raise UnfollowableError
                 listed._spool.add(lines)

@@ -15,8 +15,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from qloader.joining import connect_files
 from qloader.manifest.manifest import PlannedChunk, unpack_chunks, unpack_keys
+from qloader.planning.joining import connect_files
 from qloader.planning.selecting import Choice, SplitMove
 from qloader.state.records import IntentRecord, unpack_hashes
 
@@ -227,7 +227,7 @@ def _all_new(cache: sqlite3.Connection, scope: Scope, choice: Choice | None) -> 
 def _join(cache_path: Path, state_path: Path, scope: Scope) -> sqlite3.Connection:
     """A connection with the tables `delta` and `unseen`: what differs, and what a replaced index loses sight of.
 
-    Both sides are kept in the order of their ids, so that each row is found beside the one before it.
+    Both sides of a source are kept in the order of their ids, so that each row is found beside the one before it.
     """
     connection = connect_files(cache=cache_path, state=state_path)
     connection.execute("CREATE TEMP TABLE scope (source TEXT PRIMARY KEY, complete INTEGER, retyped INTEGER)")
@@ -240,12 +240,15 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> sqlite3.Connectio
             f"CREATE TEMP TABLE {table} (source TEXT, id TEXT, after BLOB, before BLOB, PRIMARY KEY (source, id)) "
             "WITHOUT ROWID"
         )
+    # All of it is of one moment, whatever an apply commits meanwhile. `CROSS JOIN` says which side to begin with: of a
+    # source that is not in the scope no row is looked at.
+    connection.execute("BEGIN")
     connection.execute(
         """
         INSERT INTO delta
         SELECT m.source, m.id, m.content, d.content
         FROM scope
-        JOIN cache.entry m ON m.source = scope.source
+        CROSS JOIN cache.entry m ON m.source = scope.source
         LEFT JOIN state.source s ON s.name = scope.source
         LEFT JOIN state.document d ON d.source_id = s.id AND d.id = m.id AND d.is_deleted = 0
         LEFT JOIN state.pipeline p ON p.id = d.pipeline_id
@@ -262,13 +265,14 @@ def _join(cache_path: Path, state_path: Path, scope: Scope) -> sqlite3.Connectio
             INSERT INTO {table}
             SELECT s.name, d.id, NULL, d.content
             FROM scope
-            JOIN state.source s ON s.name = scope.source
-            JOIN state.document d ON d.source_id = s.id
+            CROSS JOIN state.source s ON s.name = scope.source
+            CROSS JOIN state.document d ON d.source_id = s.id
             WHERE scope.complete = ? AND d.is_deleted = 0 AND NOT EXISTS (
                 SELECT 1 FROM cache.entry m WHERE m.source = s.name AND m.id = d.id AND m.content IS NOT NULL)
             """,
             (is_complete,),
         )
+    connection.execute("COMMIT")
     return connection
 
 

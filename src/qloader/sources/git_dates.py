@@ -10,7 +10,8 @@ from qloader.sources.git_objects import CORRUPT, FOLDER, Commit, Objects
 from qloader.sources.times import utc_time
 
 MANY = 30
-"""Files of a folder that one commit changed from which the folder is remembered in their place."""
+"""Files of a folder that one commit changed from which the folder is remembered in their place, where they are most of
+them: of a folder in which few change each time, every look at a file would go through all those commits."""
 
 
 class _Dated(NamedTuple):
@@ -61,20 +62,28 @@ class Dates:
 
     def date(self, path: bytes) -> str | None:
         """The time of a path's last change, ISO 8601 in UTC; None where the walk ends before it is found."""
-        while (found := self._find(path)) is None and self._queue and self._bound > 0:
+        found = self._find(path)
+        while found is None and self._queue and self._bound > 0:
             self._bound -= 1
             _, sha, commit = heappop(self._queue)
             self._commits += 1
             self._look_at(sha, commit)
+            found = self._find(path, only_last=True)
         return None if found is None else utc_time(found.time)
 
-    def _find(self, path: bytes) -> _Dated | None:
-        """What is known of a path's last change: of the newest commit that changed it alone, or with its folder."""
+    def _find(self, path: bytes, *, only_last: bool = False) -> _Dated | None:
+        """What is known of a path's last change: of the newest commit that changed it alone, or with its folder.
+
+        Args:
+            path: The path.
+            only_last: Look only at what the last commit changed; the others are known not to have changed it.
+        """
         found = self._files.get(path)
         at = len(path)
         while self._folders and at >= 0:
             at = path.rfind(b"/", 0, at)
-            for folder in self._folders.get(path[: at + 1], ()):
+            folders = self._folders.get(path[: at + 1], [])
+            for folder in folders[-1:] if only_last else folders:
                 if found is not None and found.commit <= folder.commit:
                     break
                 if self._changed(folder, path[at + 1 :]):
@@ -142,7 +151,7 @@ class Dates:
                     folders.append((base + name + b"/", sha, tuple(s for k, s in olds if k == FOLDER)))
                 else:
                     files.append(base + name)
-            if len(files) > MANY:
+            if len(files) > MANY and len(files) > len(entries(tree)) // 2:
                 self._folders.setdefault(base, []).append(dated._replace(tree=tree, others=others))
                 continue
             for path in files:

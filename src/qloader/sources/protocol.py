@@ -160,7 +160,7 @@ class Changes:
     """What changed in a source since an earlier proof.
 
     Attributes:
-        steps: What became of each document that changed, once, in any order.
+        steps: What became of each document that changed, each once, in any order.
         revision: As that of a listing.
     """
 

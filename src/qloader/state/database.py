@@ -223,11 +223,19 @@ def _kind(error: Exception, path: Path) -> type[StateError]:
     return StateConnectionError if path.is_dir() or any(part in words for part in unopened) else StateError
 
 
+def _free(path: Path) -> int:
+    """Bytes that are free where a file lies."""
+    try:
+        return shutil.disk_usage(path.parent if path.parent.exists() else Path("/")).free
+    except OSError:
+        return ROOM_TO_READ  # what is said of the error must not depend on it
+
+
 def _explain(error: Exception, path: Path) -> tuple[str, str]:  # noqa: PLR0911 - a table of words
     words = str(error)
     if isinstance(error, OSError):
         words = error.strerror or words
-    free = shutil.disk_usage(path.parent if path.parent.exists() else Path("/")).free
+    free = _free(path)
     if "full" in words or "No space" in words:
         return (
             f"the disk is full ({free // 1024} KiB free) while writing the state {path}",

@@ -38,8 +38,8 @@ class AsyncWorkspace:
     Whoever cancels a call gets `CancelledError` when its thread has ended, so that nothing goes on unseen: an apply at
     its next batch edge, everything else when it is done. What an apply had committed stays.
 
-    `plan` and `refresh` run alone, the others side by side. So a process needs one `AsyncWorkspace` for a state, used
-    in one event loop.
+    `plan` and `refresh` run alone, so that no apply beside them changes what they compare; the others run side by side.
+    A process needs one `AsyncWorkspace` for a state, used in one event loop.
 
     Attributes:
         workspace: The workspace that does the work; not to be used beside this while a call goes on.

@@ -147,10 +147,11 @@ class MemoryPace:
         now = self._clock()
         is_due = self._looked_at is None or now - self._looked_at >= self._interval
         if is_due or self._allowance.is_paused:
-            self._looked_at = now
             self._allowance = self._next()
-            if self._allowance.is_paused:
-                gc.collect()
+            if is_due:
+                self._looked_at = now
+                if self._allowance.is_paused:
+                    gc.collect()
         return self._allowance
 
     def _next(self) -> Allowance:

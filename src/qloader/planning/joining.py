@@ -1,10 +1,9 @@
-"""SQLite files joined where they lie: manifests with the state, points with the state."""
+"""SQLite files joined where they lie: manifests with the state."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from pathlib import Path
 
 _CACHE_KIB = 32_768
@@ -20,12 +19,11 @@ def connect_files(**files: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: One of them cannot be opened.
     """
-    # Without it SQLite would put what it spills to disk elsewhere than everything else that is temporary.
-    os.environ.setdefault("SQLITE_TMPDIR", tempfile.gettempdir())
     connection = sqlite3.connect(":memory:", isolation_level=None, uri=True, check_same_thread=False)
     try:
         for name, file in files.items():
             _attach(connection, name, file)
+        connection.execute("PRAGMA temp_store = FILE")
         connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIB}")
     except BaseException:
         connection.close()
