@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
 
 from qloader.config.endpoint import Address, Endpoint, check_placeholders, placeholders
-from qloader.config.extensions import find_embedder, model_of, own_union, with_other_packages
+from qloader.config.extensions import any_own, checked_by_kind, find_embedder, model_of
 from qloader.config.fields import Section, Text
 from qloader.config.units import Delay
 
@@ -247,7 +247,7 @@ def embedder_model(provider: str) -> type[Section] | None:
 if TYPE_CHECKING:
     _Own = DenseSection
 else:
-    _Own = Annotated[Any, own_union("provider", EMBEDDER_TYPES)]
+    _Own = Annotated[Any, any_own("provider", EMBEDDER_TYPES)]
 
-DenseConfig = Annotated[_Own, with_other_packages("provider", EMBEDDER_TYPES, DenseSection, find_embedder)]
+DenseConfig = Annotated[_Own, checked_by_kind("provider", EMBEDDER_TYPES, DenseSection, find_embedder)]
 """The section of any provider; of another package's, an instance of the model that the package gives."""

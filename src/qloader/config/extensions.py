@@ -140,12 +140,12 @@ def model_of(
     return found.config if found else None
 
 
-def own_union(key: str, own: Mapping[str, type[Section]]) -> MadeLater:
+def any_own(key: str, own: Mapping[str, type[Section]]) -> MadeLater:
     """The union of qloader's own models, told apart by a key; made where something has to be checked by all of it."""
     return MadeLater(lambda: Annotated[reduce(or_, own.values()), Field(discriminator=key)])
 
 
-def with_other_packages(
+def checked_by_kind(
     key: str,
     own: Mapping[str, type[Section]],
     section: type[Section],

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from qloader.config.extensions import find_extension, model_of, own_union, with_other_packages
+from qloader.config.extensions import any_own, checked_by_kind, find_extension, model_of
 from qloader.config.fields import Secret, Section, Text, check_name, check_text, empty_is_none
 from qloader.config.units import Delay, Duration, Size
 
@@ -319,7 +319,7 @@ def source_model(kind: str) -> type[Section] | None:
 if TYPE_CHECKING:
     _Own = FilesSourceConfig | GitSourceConfig | ConfluenceSourceConfig | JiraSourceConfig | WebSourceConfig
 else:
-    _Own = Annotated[Any, own_union("type", SOURCE_TYPES)]
+    _Own = Annotated[Any, any_own("type", SOURCE_TYPES)]
 
-SourceConfig = Annotated[_Own, with_other_packages("type", SOURCE_TYPES, Section, find_extension)]
+SourceConfig = Annotated[_Own, checked_by_kind("type", SOURCE_TYPES, Section, find_extension)]
 """The section of any source; of another package's type, an instance of the model that the package gives."""
