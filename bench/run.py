@@ -172,7 +172,7 @@ def first_load(base: Path, documents: int) -> Iterator[Row]:
         share,
         ">= 0.75 of its rate, < 400 MB",
         share >= 0.75 and ours.memory < 400,
-        f"{ours.memory:.0f} MB",
+        f"{ours.memory:.0f} MB, {ours.own:.0f} without mapped files",
     )
 
 
