@@ -34,6 +34,15 @@ def _files(folder: str):
             yield os.path.join(root, name)
 
 
+def hash_files(folder: str) -> None:
+    """Reads and hashes each file, as `find | xargs xxhsum` does."""
+    from xxhash import xxh3_128_digest
+
+    for path in _files(folder):
+        with open(path, "rb") as file:
+            xxh3_128_digest(file.read())
+
+
 def load_library(folder: str) -> None:
     """Reads, hashes and chunks with semantic-text-splitter alone."""
     from semantic_text_splitter import MarkdownSplitter

@@ -31,14 +31,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """One line of the table; `met` is None where there is no target, and the floor stands there to compare."""
 
     what: str
     ours: str
     floor: str
     ratio: float
     target: str
-    met: bool
+    met: bool | None
     memory: str = ""
 
 

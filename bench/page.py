@@ -73,7 +73,7 @@ def _put(file: Path, table: str) -> None:
 
 
 def _line(row: Row) -> str:
-    met = "yes" if row.met else "**no**"
+    met = {True: "yes", False: "**no**", None: ""}[row.met]
     return f"| {row.what} | {row.ours} | {row.floor} | {row.ratio:.2f} | {row.target} | {met} | {row.memory} |"
 
 
