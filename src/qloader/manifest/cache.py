@@ -67,7 +67,7 @@ class CachedSnapshot:
     Attributes:
         selection: The settings it was taken under.
         proof: The source's own proof of that moment, or None.
-        listing: Hash of its listing (ids and tokens), or None where a token promised nothing.
+        listing: Hash of its listing (ids and tokens), or None where a token promised nothing or only changes were told.
         revision: The source's revision then.
         root: Its root hash; empty while entries are being read, and where that was cut short.
         documents: Its entries.

@@ -184,7 +184,7 @@ class _Moves:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._any = False
+        self._has_any = False
 
     def take(self, moves: Iterable[tuple[str, str, str]]) -> None:
         """Takes moves in: source, new id, old id."""
@@ -195,7 +195,7 @@ class _Moves:
         )
         connection.execute("CREATE INDEX temp.move_old ON move (source, old)")
         connection.execute("BEGIN")
-        self._any = connection.executemany("INSERT INTO temp.move VALUES (?, ?, ?)", moves).rowcount > 0
+        self._has_any = connection.executemany("INSERT INTO temp.move VALUES (?, ?, ?)", moves).rowcount > 0
         connection.execute("COMMIT")
 
     def olds(self, source: str, news: Sequence[str]) -> dict[str, str]:
@@ -207,7 +207,7 @@ class _Moves:
         return {old for (old,) in self._rows(_LEFT, source, olds)}
 
     def _rows(self, sql: str, source: str, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        return _rows(self._connection, sql, source, ids) if self._any else []
+        return _rows(self._connection, sql, source, ids) if self._has_any else []
 
 
 def _all_new(cache: sqlite3.Connection, scope: Scope, choice: Choice | None) -> Iterator[Difference]:

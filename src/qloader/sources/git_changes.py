@@ -112,6 +112,8 @@ def _selectable(objects: Objects, tree: bytes | None, base: str, selection: Sele
         path = base + entry.name
         if entry.kind in (FILE, FOLDER):
             found[path] = entry
-        elif selection.selects(path) if entry.kind == LINK else not selection.excludes_folder(path):
+            continue
+        is_wanted = selection.selects(path) if entry.kind == LINK else not selection.excludes_folder(path)
+        if is_wanted:
             raise UnfollowableError
     return found

@@ -71,7 +71,7 @@ class Found(NamedTuple):
 
 
 class _Last(Generic[T]):
-    """What was read last, by id, until it has too many entries together."""
+    """What was read last, by id, until it has too many entries together. For one thread."""
 
     def __init__(self, read: Callable[[bytes], T]) -> None:
         self._read = read
