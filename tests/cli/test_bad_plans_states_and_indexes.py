@@ -344,6 +344,21 @@ def test_an_index_that_is_gone_is_named_by_everything_that_needs_it(due: Prompt)
     assert due.ok("plan").last == "No changes. The index matches the sources."
 
 
+def test_an_index_without_any_data_is_as_good_as_gone(due: Prompt) -> None:
+    due.ok("apply", "plan.json")
+    (shard,) = index(due).rglob("shard")
+    shutil.copytree(shard, due.folder / "copy")
+    for name in ("segments", "wal"):
+        shutil.rmtree(shard / name)
+    for command in (("plan",), ("apply", "--auto-approve"), ("search", "gardens")):
+        answer = due(*command)
+        assert answer.code == 1, command
+        assert "the collection test is gone, but the state says that it holds 13 documents" in answer.error
+    shutil.rmtree(shard)
+    (due.folder / "copy").rename(shard)
+    assert due.ok("plan").last == "No changes. The index matches the sources."
+
+
 def test_an_index_that_was_copied_from_another_state_is_never_written_to(
     due: Prompt, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -68,8 +68,9 @@ def test_a_plan_has_the_same_bytes_from_another_path_and_under_another_umask(
     elsewhere.parent.mkdir()
     # `cp` keeps the holes of the engine's files; other inodes, and times if it likes.
     subprocess.run(["cp", "-R", str(changed.folder), str(elsewhere)], check=True)
-    shutil.rmtree(elsewhere / ".qloader" / "index" / "test" / "shard")  # a plan does not even look at it
-    (elsewhere / ".qloader" / "index" / "test" / "shard").mkdir()
+    shard = elsewhere / ".qloader" / "index" / "test" / "shard"
+    shutil.rmtree(shard)
+    (shard / "segments" / "one").mkdir(parents=True)  # a plan looks at no more of it
     assert plan(changed, elsewhere, umask=0o077) == here
     assert plan(changed, elsewhere, umask=0) == here
     assert (elsewhere / "plan.json").stat().st_mode & 0o777 == 0o666

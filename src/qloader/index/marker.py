@@ -130,7 +130,7 @@ def read_marker(path: Path, collection: str, *, is_itself: bool = False) -> Mark
             text = file.read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if not (folder / SHARD).is_dir():
+        if not _may_hold_points(folder / SHARD):
             return None
     try:
         facts = json.loads(text)
@@ -146,6 +146,16 @@ def read_marker(path: Path, collection: str, *, is_itself: bool = False) -> Mark
         f"{file} has the format {found!r}, and this qloader knows {FORMAT}",
         remedy="Use the qloader that wrote it, or a newer one.",
     )
+
+
+def _may_hold_points(shard: Path) -> bool:
+    """Whether there is anything in the engine's folder that it could read points from: segments, or its log."""
+    return any(next(_entries(shard / part), None) for part in ("segments", "wal"))
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        yield from folder.iterdir()
 
 
 def write_marker(folder: Path, marker: Marker) -> None:
