@@ -29,7 +29,7 @@ _HEAD = ["| what / floor | ours | floor | ratio | target | met | peak memory |",
 
 def write(file: Path, rows: Sequence[Row]) -> None:
     """Puts these rows in place of all that the page had."""
-    _put(file, text(rows))
+    put(file, text(rows))
 
 
 def merge(file: Path, rows: Sequence[Row]) -> None:
@@ -42,7 +42,7 @@ def merge(file: Path, rows: Sequence[Row]) -> None:
             lines[place] = line
         else:
             lines.append(line)
-    _put(file, "\n".join(lines) + "\n")
+    put(file, "\n".join(lines) + "\n")
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -66,10 +66,11 @@ def machine() -> str:
     )
 
 
-def _put(file: Path, table: str) -> None:
+def put(file: Path, said: str, begin: str = BEGIN, end: str = END) -> None:
+    """Puts what was measured between two marks of a page."""
     whole = file.read_text(encoding="utf-8")
-    before, after = whole.partition(BEGIN)[0], whole.partition(END)[2]
-    file.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", encoding="utf-8")
+    before, after = whole.partition(begin)[0], whole.partition(end)[2]
+    file.write_text(f"{before}{begin}\n\n{said}\n{end}{after}", encoding="utf-8")
 
 
 def _line(row: Row) -> str:

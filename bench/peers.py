@@ -28,7 +28,7 @@ from typing import Any
 
 from corpus import change_corpus, rename_pages, write_corpus
 from measure import run_process
-from page import machine
+from page import machine, put
 from run import work_folder
 
 HERE = Path(__file__).parent
@@ -375,13 +375,10 @@ def main() -> None:
                  "packages": sorted({pin for tool in tools for pin in tool.packages})}  # fmt: skip
         chosen.results.write_text(json.dumps({"about": about, "facts": facts, "tools": [asdict(r) for r in results]}))
     found = json.loads(chosen.results.read_text())
-    page = text(found)
-    print(page)
+    said = text(found)
+    print(said)
     if chosen.write:
-        whole = chosen.write.read_text(encoding="utf-8")
-        begin, end = (MARK.format(found["facts"]["documents"], word) for word in ("begin", "end"))
-        before, after = whole.partition(begin)[0], whole.partition(end)[2]
-        chosen.write.write_text(f"{before}{begin}\n\n{page}\n{end}{after}", encoding="utf-8")
+        put(chosen.write, said, *(MARK.format(found["facts"]["documents"], word) for word in ("begin", "end")))
     if chosen.draw_costs:
         draw_costs(found, chosen.draw_costs)
     if chosen.draw_index:

@@ -52,6 +52,11 @@ class Story:
         env |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "bench@example.org")
         subprocess.run(["git", *arguments], cwd=self.base, env=env, check=True, stdout=subprocess.DEVNULL)
 
+    def commit(self, number: int) -> None:
+        """Commits all that was changed; what qloader keeps here tells git to ignore it."""
+        self.git("add", "--all")
+        self.git("commit", "-q", "-m", f"commit {number}")
+
     def qloader(self, *arguments: str) -> Run:
         return run_process([QLOADER, *arguments], cwd=str(self.base))
 
@@ -97,8 +102,7 @@ def no_change_git(base: Path, documents: int) -> Iterator[Row]:
         nonlocal count
         count += 1
         (base / "other.txt").write_text(str(count))
-        story.git("add", "other.txt")
-        story.git("commit", "-q", "-m", f"commit {count}")
+        story.commit(count)
         return story.qloader("plan")
 
     modules = story.imported()
@@ -133,8 +137,7 @@ def plain_tools(base: Path, documents: int) -> Iterator[Row]:
         nonlocal count
         count += 1
         change_corpus(story.docs, seed=count)
-        story.git("add", "--all")
-        story.git("commit", "-q", "-m", f"commit {count}")
+        story.commit(count)
         return story.qloader("plan")
 
     compare = ["git", "-C", str(base), "diff", "--name-status", "HEAD~1", "HEAD"]

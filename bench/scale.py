@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import page
 from measure import Run, in_turn, run_process
@@ -24,6 +23,9 @@ from run import FLOORS, HERE, PYTHON, Story, work_folder
 from scale_corpus import Changes, Folder, Repository, one_percent, path_of
 from scale_page import BEGIN, END, text
 from scale_pictures import draw
+
+if TYPE_CHECKING:
+    from qloader.planning.plan import Summary
 
 SCALE_FLOORS = str(HERE / "scale_floors.py")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -95,7 +97,7 @@ def measure(base: Path, documents: int, kind: str) -> dict[str, Any]:
     note("show --all", place.qloader("show", plan, "--all"))
     note("show, markdown", place.qloader("show", plan, "--format", "markdown"))
     note("show, html", place.qloader("show", plan, "--format", "html"))
-    facts["chunks"] = _chunks(plan)
+    facts["chunks"] = _summary(plan).chunks_embed
     note("apply", place.qloader("apply", plan))
     facts["disk"] = place.sizes()
     note("search", place.qloader("search", "retry timeout of a request"))
@@ -114,7 +116,7 @@ def measure(base: Path, documents: int, kind: str) -> dict[str, Any]:
     time.sleep(RACY)
     note("1 % changed, plan", place.qloader("plan", "-o", plan))
     note("1 % changed, apply", place.qloader("apply", plan))
-    facts["changes"] = _changes(plan)
+    facts["changes"] = _summary(plan).changes
     return {"kind": kind, "facts": facts, "steps": steps}
 
 
@@ -122,16 +124,10 @@ def _figures(run: Run) -> dict[str, float]:
     return {name: value for name, value in asdict(run).items() if name != "output"}
 
 
-def _chunks(plan: str) -> int:
+def _summary(plan: str) -> Summary:
     from qloader.planning.planfile import read_plan
 
-    return read_plan(Path(plan)).header.summary.chunks_embed
-
-
-def _changes(plan: str) -> int:
-    from qloader.planning.planfile import read_plan
-
-    return read_plan(Path(plan)).header.summary.changes
+    return read_plan(Path(plan)).header.summary
 
 
 def say(line: str) -> None:
@@ -150,7 +146,6 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="put the tables between the marks of this page")
     parser.add_argument("--images", type=Path, help="the folder for the pictures")
     chosen = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     found = json.loads(chosen.results.read_text()) if chosen.results.exists() else {}
     for size in [] if chosen.from_results else map(int, chosen.sizes.replace("_", "").split(",")):
         for kind in chosen.kinds.split(","):
@@ -166,9 +161,7 @@ def main() -> None:
     said = text(found)
     print(said)
     if chosen.write:
-        whole = chosen.write.read_text(encoding="utf-8")
-        before, after = whole.partition(BEGIN)[0], whole.partition(END)[2]
-        chosen.write.write_text(f"{before}{BEGIN}\n\n{said}\n{END}{after}", encoding="utf-8")
+        page.put(chosen.write, said, BEGIN, END)
     if chosen.images:
         draw(found, chosen.images)
 

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import os
 import sys
-import tempfile
 
 from qloader.cli.streams import insist_on_utf8, prepare_streams
 
@@ -25,8 +24,6 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["RUST_BACKTRACE"] = "0"
     # Loading makes a hundred thousand objects that stay: looking for garbage among them is a tenth of a short run.
     gc.set_threshold(200_000, 5, 5)
-    # SQLite reads it when it is loaded; without it what it spills to disk is elsewhere than all else that is temporary.
-    os.environ.setdefault("SQLITE_TMPDIR", tempfile.gettempdir())
     if arguments is None:
         insist_on_utf8()
     prepare_streams()
@@ -37,6 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         print(f"qloader {__version__}")  # noqa: T201 - what was asked for
         sys.exit(0)
+    import tempfile
+
+    # SQLite reads it when it is loaded; without it what it spills to disk is elsewhere than all else that is temporary.
+    os.environ.setdefault("SQLITE_TMPDIR", tempfile.gettempdir())
     try:
         from qloader.cli.app import run
 

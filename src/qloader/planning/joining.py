@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
+
+from qloader.state.database import is_in_read_only_folder
 
 _CACHE_KIB = 32_768
 """What temporary tables may hold in memory before they spill to disk."""
@@ -37,9 +38,8 @@ def _attach(connection: sqlite3.Connection, name: str, file: Path) -> None:
         connection.execute(f"ATTACH ? AS {name}", (uri,))
         connection.execute(f"SELECT 1 FROM {name}.sqlite_master LIMIT 1")  # nothing is opened before something is read
     except sqlite3.OperationalError:
-        if os.access(file.parent, os.W_OK) or not os.access(file, os.R_OK):
+        if not is_in_read_only_folder(file):
             raise
-        # A read-only folder: SQLite cannot make the -shm file that WAL needs. Nobody can be writing here.
         if any(row[1] == name for row in connection.execute("PRAGMA database_list")):
             connection.execute(f"DETACH {name}")
         connection.execute(f"ATTACH ? AS {name}", (f"{uri}&immutable=1",))

@@ -287,13 +287,20 @@ def check_pages(connection: sqlite3.Connection, path: Path) -> None:
             raise sqlite3.DatabaseError(f"malformed: {found}")
 
 
+def is_in_read_only_folder(path: Path) -> bool:
+    """Whether a database can be read, and SQLite cannot make the -shm file beside it that WAL needs.
+
+    Nobody can be writing there: `immutable=1` opens it.
+    """
+    return os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK)
+
+
 def _open_reading(path: Path) -> tuple[sqlite3.Connection, int]:
     try:
         return _open(path, "mode=ro")
     except sqlite3.OperationalError:
-        if os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK):
+        if not is_in_read_only_folder(path):
             raise
-        # A read-only folder: SQLite cannot make the -shm file that WAL needs. Nobody can be writing here.
         return _open(path, "mode=ro&immutable=1")
 
 

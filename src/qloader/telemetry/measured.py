@@ -57,6 +57,11 @@ class Measured:
         """A count of all sources together."""
         return sum(number for (counted, _), number in self.counts.items() if counted == name)
 
+    def extreme(self, level: str) -> float:
+        """The value of a level that says most of a run: the highest that was seen, and of `pace` the lowest."""
+        histogram = self.levels[level]
+        return histogram.least if level == "pace" else histogram.most
+
     def stages(self) -> dict[str, Histogram]:
         """The spans of each stage, of all sources together; the longest stage first."""
         found: dict[str, Histogram] = {}

@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from qloader.telemetry.measured import Measured
 from qloader.telemetry.recorder import Count, Level
@@ -32,11 +32,11 @@ _COUNTS: Mapping[str, str] = {
 }
 assert set(_COUNTS) == set(get_args(Count))
 
-_LEVELS: Mapping[str, tuple[str, str, Literal["least", "most"]]] = {
-    "queue": ("queue_batches", "Batches that wait in the pipeline, the most that were seen.", "most"),
-    "memory": ("memory_bytes", "Bytes of the process in RAM, the most that were sampled.", "most"),
-    "helper_memory": ("helper_memory_bytes", "Bytes of the processes that help, the most that were seen.", "most"),
-    "pace": ("pace_ratio", "The share of usual batches that memory allowed, the least that was seen.", "least"),
+_LEVELS: Mapping[str, tuple[str, str]] = {
+    "queue": ("queue_batches", "Batches that wait in the pipeline, the most that were seen."),
+    "memory": ("memory_bytes", "Bytes of the process in RAM, the most that were sampled."),
+    "helper_memory": ("helper_memory_bytes", "Bytes of the processes that help, the most that were seen."),
+    "pace": ("pace_ratio", "The share of usual batches that memory allowed, the least that was seen."),
 }
 assert set(_LEVELS) == set(get_args(Level))
 
@@ -66,9 +66,9 @@ def render(measured: Measured, *, name: str, at: float, is_over: bool, is_well: 
         found = sorted((source, number) for (counted, source), number in measured.counts.items() if counted == count)
         series = [(run | {"source": source}, float(number)) for source, number in found or [("", 0)]]
         gauge(f"qloader_run_{count}", text, series)
-    for level, (metric, text, extreme) in _LEVELS.items():
+    for level, (metric, text) in _LEVELS.items():
         if level in measured.levels:
-            gauge(f"qloader_run_{metric}", text, [(run, getattr(measured.levels[level], extreme))])
+            gauge(f"qloader_run_{metric}", text, [(run, measured.extreme(level))])
     if measured.memory_peak:
         text = "The most bytes that the process ever had in RAM."
         gauge("qloader_run_memory_peak_bytes", text, [(run, float(measured.memory_peak))])

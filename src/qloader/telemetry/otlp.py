@@ -84,9 +84,9 @@ class Otlp:
         yield gauge("qloader.run.time", "s", [number(measured.seconds)])
         busy = [number(seconds, stage=stage) for stage, seconds in measured.busy.items()]
         yield gauge("qloader.stage.busy", "s", busy)
-        for name, histogram in measured.levels.items():
+        for name in measured.levels:
             unit = "By" if name.endswith("memory") else "1"
-            yield gauge(f"qloader.{name}", unit, [number(histogram.least if name == "pace" else histogram.most)])
+            yield gauge(f"qloader.{name}", unit, [number(measured.extreme(name))])
         cpu = [number(seconds, process=process) for process, seconds in measured.cpu.items()]
         yield gauge("qloader.cpu.time", "s", cpu)
         if measured.memory_peak:
