@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from support.command_line import QLOADER, Prompt, some_documents, wait_until
 from support.workspaces import assert_index_is_a_fresh_load, dump, make_workspace, plan_and_apply, write
 
 KILLS = 3
+SUPPORT = Path(__file__).parents[1] / "support"
 LONG = "\n\n".join(f"Paragraph {n} says something at some length. {'So that it counts. ' * 8}" for n in range(4))
 
 
@@ -137,17 +139,14 @@ def test_a_first_load_that_is_killed_is_finished_by_the_same_plan(prompt: Prompt
 # Ctrl-C
 
 
-def stop(workspace: Workspace, *signals: int, arguments: tuple[str, ...] = ("apply", "plan.json")) -> tuple[int, str]:
-    """Starts an apply, sends signals in its middle, each when the one before was heard; exit code and stderr."""
+def stop(workspace: Workspace, number: int) -> tuple[int, str]:
+    """Starts an apply and sends a signal in its middle; exit code and stderr."""
     before = serial(workspace)
-    with start(workspace, *arguments) as process:
+    with start(workspace, "apply", "plan.json") as process:
         assert process.stderr is not None
         wait_until(lambda: serial(workspace) > before or process.poll() is not None)
-        heard = b""
-        for number in signals:
-            process.send_signal(number)
-            heard += process.stderr.readline()
-        heard += process.stderr.read()
+        process.send_signal(number)
+        heard = process.stderr.read()
     return process.returncode, heard.decode()
 
 
@@ -174,16 +173,35 @@ def test_ctrl_c_stops_at_a_batch_edge_says_what_is_applied_and_how_to_go_on(prom
     assert_index_is_a_fresh_load(prompt.workspace)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "where",
+    [
+        "qloader.state.store:StateStore.record_intents",
+        "qloader.index.embedded:EmbeddedIndex.upsert",
+        "qloader.index.embedded:EmbeddedIndex.delete",
+        "qloader.state.store:StateStore.commit_batch",
+    ],
+)
 def test_ctrl_c_twice_stops_at_once_and_nothing_is_lost(
-    tmp_path: Path, planned: Path, undisturbed: dict[str, Any]
+    tmp_path: Path, planned: Path, undisturbed: dict[str, Any], where: str, number: int
 ) -> None:
     workspace = copy(planned, tmp_path / "copy")
     config = workspace.settings.config.file
-    config.write_text(config.read_text().replace("size: 3", "size: 1000"))  # one batch, long enough for two signals
-    code, errors = stop(workspace, signal.SIGINT, signal.SIGINT)
-    assert code == 130, errors
-    assert "Traceback" not in errors
-    assert errors.endswith(
+    config.write_text(config.read_text().replace("size: 3", "size: 1000"))  # one batch, of every kind of change
+    command = [sys.executable, str(SUPPORT / "holding_writer.py"), where, "1", "--", "apply", "plan.json"]
+    with subprocess.Popen(command, cwd=config.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while process.stdout.readline() not in (b"holding\n", b""):
+            pass
+        process.send_signal(number)
+        heard = process.stderr.readline().decode()
+        process.send_signal(number)
+        errors = process.stderr.read().decode()
+    assert process.returncode == 130, errors
+    assert heard == "Stopping after this batch; press Ctrl-C again to stop at once (also safe).\n"
+    assert errors == (
         "Error: stopped by Ctrl-C\n"
         "Nothing is half done, and what an apply committed is recorded: run the same command again.\n"
     )
