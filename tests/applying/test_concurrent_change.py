@@ -183,7 +183,7 @@ def test_a_source_that_is_rewritten_without_rest_never_mixes_two_versions(worksp
     left = {f"{name}.md": {"1"} if f"{name}.md" in failed(result) else {"2"} for name in "abcd"}
     assert versions(workspace) == left
     plan_and_apply(workspace)
-    assert_index_is_a_fresh_load(workspace)
+    assert_index_is_a_fresh_load(workspace, dated=False)  # the same text may have been written again later
 
 
 def test_a_folder_that_is_gone_at_apply_leaves_everything_as_it_was(workspace: Workspace) -> None:

@@ -134,7 +134,7 @@ def test_writing_a_plan_to_a_pipe_writes_into_it(prompt: Prompt) -> None:
     os.mkfifo(prompt.folder / "pipe")
     with subprocess.Popen(["cat", "pipe"], cwd=prompt.folder, stdout=subprocess.PIPE) as reader:
         prompt.ok("plan", "-o", "pipe")
-        out, _ = reader.communicate(timeout=30)
+        out, _ = reader.communicate(timeout=300)
     assert (prompt.folder / "pipe").is_fifo()
     assert out == prompt.ok("plan", "--format", "json").out.encode()
 

@@ -57,7 +57,7 @@ def test_a_plan_loads_neither_numpy_nor_a_client(dense):
     place.configure(name="other")
     code = "import sys; from qloader.cli.app import run; run(['plan', '-c', 'other.yaml']); print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=prompt.folder, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], cwd=prompt.folder, capture_output=True, text=True, timeout=300, check=True
     )
     assert "2 chunks to embed, 2 cached" in done.stderr
     loaded = set(done.stdout.split())

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from qloader.watching.looking import explain
-from support.command_line import CONTROLS, QLOADER, Prompt, some_documents, wait_until
+from support.command_line import CONTROLS, QLOADER, Prompt, let_go, some_documents, start_held, until_it_holds
 from support.workspaces import write
 
 needs_script = pytest.mark.skipif(shutil.which("script") is None, reason="script makes the terminal")
+COMMIT = "qloader.state.store:StateStore.commit_batch"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -95,7 +96,7 @@ def test_4_is_a_plan_that_is_stale_or_no_plan(applied: Prompt) -> None:
 @pytest.fixture
 def other() -> Iterator[subprocess.Popen[bytes]]:
     """A living process that is none of ours."""
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen(["sleep", "3600"]) as process:
         yield process
         process.kill()
 
@@ -129,10 +130,12 @@ def test_a_rebuild_beside_a_writer_is_told_who_that_is_although_the_index_is_hel
 def test_of_two_applies_at_once_one_is_locked_out_and_loses_nothing(prompt: Prompt) -> None:
     write(prompt.docs, some_documents(400))
     prompt.ok("plan", "-o", "plan.json")
-    with prompt.start("apply", "plan.json") as first:
-        wait_until(lambda: prompt.workspace.status().lease is not None)
+    with start_held(prompt.folder, COMMIT, "2", "apply", "plan.json") as first:
+        until_it_holds(first)
         second = prompt("apply", "plan.json")
-    assert (first.returncode, second.code) == (0, 5)
+        let_go(first)
+        _, errors = first.communicate()
+    assert (first.returncode, second.code) == (0, 5), errors.decode()
     assert f"(process {first.pid})" in second.error
     assert prompt.ok("apply", "plan.json").err.startswith("400 changes of this plan had been applied before.\n")
     assert prompt.ok("status", "--format", "json").json["points"] == 400
@@ -178,7 +181,7 @@ def test_a_living_process_of_this_host_keeps_its_lock_however_long_its_batch_tak
 
 
 def test_the_lock_of_another_host_is_taken_over_when_it_has_run_out(applied: Prompt) -> None:
-    lock_as(applied.folder, host="elsewhere", pid=1, expires=60)
+    lock_as(applied.folder, host="elsewhere", pid=1, expires=110)
     answer = applied("apply", "--auto-approve")
     assert answer.code == 5
     assert "its lease runs out at 20" in answer.remedy
@@ -324,7 +327,7 @@ def on_a_terminal(prompt: Prompt, *arguments: str, env: dict[str, str] | None = 
     """What a command shows on a terminal, controls included."""
     line = " ".join([*QLOADER, *arguments])
     done = subprocess.run(
-        ["script", "-qec", line, "/dev/null"], capture_output=True, cwd=prompt.folder, timeout=60, env=env, check=False
+        ["script", "-qec", line, "/dev/null"], capture_output=True, cwd=prompt.folder, timeout=300, env=env, check=False
     )
     return done.stdout.decode()
 
@@ -353,7 +356,7 @@ def test_apply_asks_on_a_terminal_and_takes_no_for_an_answer(prompt: Prompt) -> 
         stdout=subprocess.PIPE,
         cwd=prompt.folder,
     ) as process:
-        out, _ = process.communicate(b"n\n", timeout=60)
+        out, _ = process.communicate(b"n\n", timeout=300)
     assert b"Apply this plan? [y/N]:" in out
     assert b"Error: not applied" in out.replace(b"\x1b[1;31m", b"").replace(b"\x1b[0m", b"")
     assert process.returncode == 1
@@ -389,7 +392,7 @@ def test_the_exit_code_is_that_of_the_work_also_where_nobody_reads(prompt: Promp
 @pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(prompt: Prompt, closing: str) -> None:
     line = f"{' '.join(QLOADER)} apply --auto-approve {closing}"
-    assert subprocess.run(["sh", "-c", line], cwd=prompt.folder, timeout=60, check=False).returncode == 0
+    assert subprocess.run(["sh", "-c", line], cwd=prompt.folder, timeout=300, check=False).returncode == 0
     assert prompt.ok("status", "--format", "json").json["points"] == 12
     assert prompt.ok("plan", "--detailed-exitcode").code == 0  # no message went into a database
 
@@ -432,8 +435,9 @@ def test_debug_shows_where_an_error_came_from_and_its_exit_code_stays(applied: P
 def test_a_kill_leaves_no_word_of_a_running_apply(prompt: Prompt) -> None:
     write(prompt.docs, {f"more-{n}.md": f"# {n}\n\nmore {n}" for n in range(300)})
     prompt.ok("plan", "-o", "plan.json")
-    with prompt.start("apply", "plan.json") as process:
-        wait_until(lambda: prompt.ok("status", "--format", "json").json["points"] > 0)
+    with start_held(prompt.folder, COMMIT, "2", "apply", "plan.json") as process:
+        until_it_holds(process)
+        assert "An apply is running" in prompt.ok("status").err
         process.kill()
     status = prompt.ok("status")
     assert "An apply is running" not in status.err

@@ -59,7 +59,7 @@ def all_loaded_by(folder: Path, *arguments: str) -> dict[str, str]:
         "sys.exit(code)"
     )
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -179,8 +179,14 @@ def test_destroy_removes_every_point_and_the_next_plan_begins_anew(applied: Prom
 
 
 def test_destroy_where_nothing_was_applied_creates_nothing(prompt: Prompt) -> None:
-    assert prompt.ok("destroy").err.startswith("No changes.")  # nothing to ask for either
+    assert prompt.ok("destroy").err.startswith("There is nothing to remove")  # nothing to ask for either
     assert not (prompt.folder / ".qloader" / "index").exists()
+
+
+def test_a_destroy_that_nobody_confirms_names_its_own_option(applied: Prompt) -> None:
+    answer = applied.process("destroy")
+    assert answer.code == 1
+    assert answer.remedy == "Give --auto-approve. Nothing was changed.\n"
 
 
 def test_a_document_that_moved_on_since_the_plan_is_left_as_it_was(applied: Prompt) -> None:

@@ -267,9 +267,9 @@ def test_ten_thousand_tiny_files_are_planned_and_loaded_in_seconds(prompt: Promp
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"# {number}\n\ntiny {number}")
     prompt.configure((prompt.folder / "qloader.yaml").read_text().replace("size: 5", "size: 1000"))
-    start = time.perf_counter()
+    start = time.process_time()
     assert prompt.ok("plan", "-o", "plan.json").last.endswith("(10012 chunks to embed).")
     assert prompt.ok("apply", "plan.json").last == "Apply complete: 10012 created, 0 updated, 0 moved, 0 deleted."
     assert prompt.ok("plan").last == "No changes. The index matches the sources."
-    assert time.perf_counter() - start < 60  # some 4 s on two quiet cores
+    assert time.process_time() - start < 60  # some 3 s of this process's own work, however busy the machine is
     assert prompt.ok("search", "tiny 4711", "-k", "1", "--format", "json").json["hits"][0]["title"] == "4711"

@@ -37,7 +37,7 @@ def plan(prompt: Prompt, folder: Path, env: dict[str, str] | None = None, *, uma
     """The bytes of a plan that a process of its own makes, without a cache that another one left."""
     line = f"umask {umask:04o} && exec {' '.join(QLOADER)} plan --no-cache -o plan.json"
     done = subprocess.run(
-        ["sh", "-c", line], cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, timeout=60, check=False
+        ["sh", "-c", line], cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
     return (folder / "plan.json").read_bytes()
@@ -97,5 +97,5 @@ def test_modules_in_the_folder_of_the_documents_are_never_run(prompt: Prompt) ->
     for name in ("orjson", "typing", "json", "qloader"):
         (prompt.folder / f"{name}.py").write_text("open('ran', 'w').close()\n")
     script = shutil.which("qloader", path=str(Path(sys.executable).parent)) or pytest.skip("not installed")
-    subprocess.run([script, "plan"], cwd=prompt.folder, check=True, capture_output=True, timeout=60)
+    subprocess.run([script, "plan"], cwd=prompt.folder, check=True, capture_output=True, timeout=300)
     assert not (prompt.folder / "ran").exists()

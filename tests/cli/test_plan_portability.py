@@ -34,7 +34,7 @@ def run(
     """A command in a process of its own, as one machine runs it."""
     line = f"umask {umask:04o} && exec {python} -m qloader {arguments}"
     return subprocess.run(
-        ["sh", "-c", line], cwd=folder, env={**os.environ, **env}, capture_output=True, timeout=120, check=False
+        ["sh", "-c", line], cwd=folder, env={**os.environ, **env}, capture_output=True, timeout=300, check=False
     )
 
 
@@ -79,7 +79,7 @@ def another_python() -> str:
         env = {**os.environ, "PYTHONPATH": str(SOURCE)}
         try:
             found = subprocess.run(
-                [candidate, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True
+                [candidate, "-c", code], env=env, capture_output=True, text=True, timeout=300, check=True
             )
         except (OSError, subprocess.CalledProcessError):
             continue

@@ -30,7 +30,7 @@ def test_python_dash_m_is_the_command(prompt: Prompt) -> None:
 def test_the_installed_script_is_the_command(prompt: Prompt) -> None:
     script = shutil.which("qloader", path=str(Path(sys.executable).parent))
     assert script is not None
-    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout == f"qloader {__version__}\n"
 
 

@@ -6,7 +6,10 @@ import pytest
 
 from qloader.config.extensions import POLICIES, load_policy
 from qloader.config.load import load_config
+from qloader.config.policies import find_unused_prices
 from qloader.errors import ConfigError
+from qloader.workspace.settings import Settings
+from qloader.workspace.validating import validate_workspace
 from support.packages import install
 
 HEAD = "name: test\nsources:\n  docs: {type: files, path: docs}\n  wiki: {type: files, path: wiki}\npolicies:\n"
@@ -49,7 +52,7 @@ def error_of(tmp_path, text):
         ("  p: {required_metadata: [title]}\n", ":6: policies.p.required_metadata[0]: every document has a title"),
         ("  p: {sources: [wikki]}\n", ':6: policies.p.sources[0]: there is no such source; did you mean wiki?'),
         ("  p: {sources: [ftp]}\n", ":6: policies.p.sources[0]: there is no such source; there is docs, wiki"),
-        ("  p: {max_cost: 5}\n", ":6: policies.p.max_cost: no price is configured; set prices.per_million_tokens"),
+        ("  p: {max_cost: 5}\n", ":6: policies.p.max_cost: no price of its embedders is configured; set prices.per"),
         ("  p: {max_cost: 5, max_deletes: 1}\n", ":6: policies.p: max_cost is of a whole plan and an estimate"),
         ("  p: {max_cost: 5, sources: [docs]}\n", ":6: policies.p: max_cost is of a whole plan and an estimate"),
         ("  p: {sources: [docs], options: {a: 1}}\n", ":6: policies.p: options are for a custom policy"),
@@ -59,8 +62,8 @@ def error_of(tmp_path, text):
         ),
         ("prices: {currency: dollars}\n", 'prices.currency: expected the three letters of a currency, such as USD'),
         (
-            "prices: {per_million_tokens: {bm52: 1}}\n",
-            ':6: prices.per_million_tokens.bm52: there is no such embedder; did you mean bm25?',
+            "  p: {max_cost: 5}\nprices: {per_million_tokens: {bm52: 1}}\n",
+            ":6: policies.p.max_cost: no price of its embedders is configured; set prices.per_million_tokens",
         ),
         ("prices: {per_million_tokens: {bm25: -1}}\n", "prices.per_million_tokens.bm25: expected at least 0; found -1"),
     ],
@@ -75,6 +78,17 @@ def test_two_limits_of_different_sources_do_not_contradict_each_other(tmp_path):
         "  low: {max_deletes: 4, effect: warn, sources: [docs]}\n  ask: {max_deletes: 9, effect: require_allow}\n"
     )
     assert list(load(tmp_path, HEAD + policies).policies) == ["stop", "mind", "low", "ask"]
+
+
+def test_a_price_of_another_model_is_no_mistake_and_is_told_by_validate(tmp_path):
+    prices = "prices: {per_million_tokens: {openai/large: 1, bm52: 1, bm25: 1}}\n"
+    config = load(tmp_path, HEAD + prices)
+    assert find_unused_prices(config) == {"openai/large": "", "bm52": "bm25"}
+    (check,) = [check for check in validate_workspace(Settings.of(config)) if check.what == "prices"]
+    assert check.ok
+    assert "openai/large, bm52 (did you mean bm25?)" in check.message
+    config = load(tmp_path, HEAD + "prices: {per_million_tokens: {bm25: 1}}\n")
+    assert "prices" not in [check.what for check in validate_workspace(Settings.of(config))]
 
 
 def test_policies_and_prices_may_be_empty(tmp_path):

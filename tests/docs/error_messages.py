@@ -24,6 +24,7 @@ TAKES_A_MESSAGE = {
     "_say": 0,
     "_wrong_vectors": 0,
     "self._only": 1,
+    "typer.BadParameter": 0,
     "os_errors": 0,
     "_Refusal": 1,
     "problems.append": 0,

@@ -58,7 +58,7 @@ def test_the_example_passes_the_contract_suite(packages, tmp_path):
         env={**os.environ, "PYTHONPATH": str(packages)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

@@ -68,7 +68,7 @@ from qloader.embedding.bm25 import Bm25Embedder
 vectors = Bm25Embedder().embed_documents({TEXTS!r})
 print(json.dumps([[list(v["bm25"].indices), list(v["bm25"].values)] for v in vectors]))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True)
     assert json.loads(done.stdout) == [[list(embed(text).indices), list(embed(text).values)] for text in TEXTS]
 
 

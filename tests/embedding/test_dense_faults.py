@@ -61,6 +61,7 @@ def test_a_rate_that_stays_too_high_is_an_error_that_names_the_limits(place):
 def test_requests_that_come_too_soon_wait_as_long_as_others_get_through(place):
     model, url = place
     model.requests_per_second, model.retry_after = 80, "1"
+    model.clock = lambda: float(model.refused)  # a second is over whenever somebody was refused
     embedder = embedder_of(openai(url, batch={"texts": 1}, parallel=16, retry_attempts=3, retry_delay="20ms"))
     texts = [f"text {n}" for n in range(120)]
     assert embedder.embed(texts).shape == (120, 32)
@@ -69,10 +70,9 @@ def test_requests_that_come_too_soon_wait_as_long_as_others_get_through(place):
 
 
 def test_no_connection_is_told_with_the_address(place):
-    with socket.socket() as free:
+    with socket.socket() as free:  # nobody else gets the port, and nobody listens
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    error = error_of(openai(f"http://127.0.0.1:{port}", retry_attempts=1))
+        error = error_of(openai(f"http://127.0.0.1:{free.getsockname()[1]}", retry_attempts=1))
     assert "no connection (Connection refused) (tried 2 times)" in str(error)
 
 

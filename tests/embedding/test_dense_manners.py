@@ -48,7 +48,7 @@ def test_a_batch_ends_at_its_texts_or_its_tokens_whatever_comes_first():
 
 def test_requests_run_side_by_side_as_many_as_are_allowed(place):
     model, url = place
-    model.delay = 0.05
+    model.delay, model.meeting = 0.05, 4
     texts = [f"text {n}" for n in range(40)]
     vectors = embedder_of(openai(url, batch={"texts": 5}, parallel=4)).embed(texts)
     assert model.at_once == 4

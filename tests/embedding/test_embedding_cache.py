@@ -149,6 +149,21 @@ def test_an_export_is_merged_by_an_import(filled, tmp_path):
         assert [model.name for model in other.stats().models] == [MODEL]
 
 
+def test_a_cache_that_cannot_be_used_says_once_what_that_costs(tmp_path):
+    (tmp_path / "file").write_text("")
+    told = []
+    with EmbeddingCache.open(tmp_path / "file" / "cache.db", tell=told.append) as cache:
+        assert cache.get_many(keys(1)) == {}
+        assert cache.put_many(keys(1), rows(1), model=MODEL, is_told=False) == 0
+        assert told == []
+        for _ in range(2):
+            assert cache.put_many(keys(1), rows(1), model=MODEL) == 0
+        (sentence,) = told
+        assert f"{cache.path} cannot be used (Not a directory): what is embedded now is not kept" in sentence
+        with pytest.raises(EmbeddingError, match="cannot be used: Not a directory"):
+            cache.stats()
+
+
 def test_an_export_is_never_half_there(filled, tmp_path):
     with EmbeddingCache.open(filled) as cache:
         with pytest.raises(EmbeddingError, match="cannot be exported"):
@@ -172,6 +187,7 @@ def test_a_file_that_is_no_export_is_refused(filled, tmp_path):
         ]:
             with pytest.raises(EmbeddingError, match=says):
                 cache.import_from(file)
+        other.unlink()  # an export replaces exports alone
         cache.export(other)
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("PRAGMA user_version = 9")
@@ -287,7 +303,7 @@ def test_several_processes_may_use_it_at_once(path):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_fill, args=(path, number)) for number in (1, 2, 3)]
     [process.start() for process in processes]
-    [process.join(60) for process in processes]
+    [process.join(600) for process in processes]
     assert [process.exitcode for process in processes] == [0, 0, 0]
     with EmbeddingCache.open(path) as cache:
         assert cache.stats().vectors == 4000

@@ -83,7 +83,7 @@ guards: {{max_delete_percent: 50}}
             env={**os.environ, **home, **names, **self.path, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
@@ -116,7 +116,7 @@ guards: {{max_delete_percent: 50}}
             env={**os.environ, **self.own(clone)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     def branch(self, name, files):
@@ -221,7 +221,7 @@ guards: {{max_delete_percent: 50}}
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         return done.returncode, done.stdout
 

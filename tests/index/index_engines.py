@@ -150,7 +150,7 @@ def _server_engine(url: str, collection: str, **options: Any) -> Engine:
     def make_client() -> QdrantClient:
         key = options.get("api_key")
         headers = {"api-key": key} if key else None
-        return QdrantClient(url=url, headers=headers, check_compatibility=False, timeout=30)
+        return QdrantClient(url=url, headers=headers, check_compatibility=False, timeout=300)
 
     return _client_engine(connect, make_client, collection)
 

@@ -122,7 +122,7 @@ def test_the_datatype_is_said_when_a_collection_is_made_and_never_changes(engine
     assert differing == [Difference("datatype", "float16", "float32")]
     assert again.search([1.0, 0.0], using=DENSE_VECTOR, limit=1)[0].id == POINT
     with pytest.raises(ConfigError, match=r"docs has float16 vectors, and index\.settings\.datatype says float32"):
-        check_fixed(differing, collection="docs")
+        check_fixed(differing, collection="docs", state="the state")
 
 
 def test_an_embedded_collection_keeps_half_as_many_bytes_where_nobody_says_otherwise(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_copies_change_and_shards_never_do(url: str) -> None:
         differing = find_differences(index.settings(), wanted)
         assert differing == [Difference("shards", 1, 3)]
         with pytest.raises(ConfigError, match=r"docs has 1 shard, and index\.settings\.shards says 3") as error:
-            check_fixed(differing, collection="docs")
+            check_fixed(differing, collection="docs", state="the state")
         assert "index.settings.shards to 1" in error.value.remedy
 
 

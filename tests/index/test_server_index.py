@@ -57,11 +57,11 @@ def answering(status: int, body: str, content_type: str = "text/html") -> contex
 
 
 @pytest.fixture
-def free_port() -> int:
-    """A port that nobody listens on."""
+def free_port() -> Iterator[int]:
+    """A port that nobody listens on, and that nobody else is given."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        yield probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ for url in ("http://127.0.0.1:{free_port}", "https://127.0.0.1:{free_port}"):
         index.close()
 """
     command = [sys.executable, "-W", "always", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -329,7 +329,7 @@ open_index(collection="docs", embedded_path=Path("nowhere"), url=None)
 open_index(collection="docs", embedded_path=None, url="http://localhost:6333")
 print(sorted({"qdrant_client", "qdrant_edge", "grpc", "httpx", "numpy"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -40,10 +40,10 @@ def test_a_phase_that_takes_long_shows_a_bar_and_clears_it() -> None:
     terminal = Terminal()
     with TerminalProgress(terminal, delay=0).phase("apply", 4000) as phase:
         phase.advance(1000)
-        assert terminal.written.wait(30)
+        assert terminal.written.wait(300)
         while "1,000/4,000" not in terminal.getvalue():
             terminal.written.clear()
-            assert terminal.written.wait(30)
+            assert terminal.written.wait(300)
     shown = terminal.getvalue()
     assert "apply" in shown
     assert "━" in shown
@@ -55,7 +55,7 @@ def test_a_total_that_nobody_knows_has_no_bar() -> None:
     with TerminalProgress(terminal, delay=0).phase("snapshot docs\x1b", None) as phase:
         phase.advance(1234)
         while "1,234" not in terminal.getvalue():
-            assert terminal.written.wait(30)
+            assert terminal.written.wait(300)
             terminal.written.clear()
     assert r"snapshot docs\x1b" in terminal.getvalue()
     assert "━" not in terminal.getvalue()
@@ -64,7 +64,7 @@ def test_a_total_that_nobody_knows_has_no_bar() -> None:
 def test_the_bar_vanishes_when_the_work_fails() -> None:
     terminal = Terminal()
     with pytest.raises(RuntimeError), TerminalProgress(terminal, delay=0).phase("apply", 10):
-        assert terminal.written.wait(30)
+        assert terminal.written.wait(300)
         raise RuntimeError
     assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
 
@@ -74,7 +74,7 @@ def test_what_is_said_on_stderr_meanwhile_is_seen_and_stdout_is_left_alone(monke
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(sys, "stdout", stdout)
     with TerminalProgress(delay=0).phase("apply", 10):
-        assert terminal.written.wait(30)
+        assert terminal.written.wait(300)
         print("Stopping after this batch", file=sys.stderr)
         print("{}")
     assert "Stopping after this batch" in terminal.getvalue()

@@ -49,10 +49,12 @@ def assert_clean(folder, *answers):
             assert not [form for form in FORMS if form in data], path
 
 
+@pytest.fixture
 def closed_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that nobody listens on, and that nobody else is given."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        yield nobody.getsockname()[1]
 
 
 def test_a_whole_run_writes_its_token_nowhere(prompt, tmp_path):
@@ -77,8 +79,8 @@ def test_a_whole_run_writes_its_token_nowhere(prompt, tmp_path):
 
 
 @pytest.mark.parametrize("command", [("validate",), ("plan", "--refresh"), ("ingest",), ("search", "x"), ("refresh",)])
-def test_a_server_that_is_down_and_a_traceback_show_no_key(prompt, tmp_path, command):
-    index = f'{{url: "http://127.0.0.1:{closed_port()}", api_key: "${{API_KEY}}"}}'
+def test_a_server_that_is_down_and_a_traceback_show_no_key(prompt, tmp_path, closed_port, command):
+    index = f'{{url: "http://127.0.0.1:{closed_port}", api_key: "${{API_KEY}}"}}'
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "page.md").write_text("# Page\n")
     text = CONFIG.format(index=index, url="x").partition("sources:")[0]
@@ -116,10 +118,10 @@ def test_the_key_of_a_provider_of_vectors_is_written_nowhere(prompt, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_headers_for_a_collector_are_written_nowhere(prompt, tmp_path, scheme):
+def test_the_headers_for_a_collector_are_written_nowhere(prompt, tmp_path, closed_port, scheme):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "page.md").write_text("# Page\n")
-    otlp = f"{{url: '{scheme}://127.0.0.1:{closed_port()}', headers: {{api-key: '${{API_KEY}}'}}, timeout: 100ms}}"
+    otlp = f"{{url: '{scheme}://127.0.0.1:{closed_port}', headers: {{api-key: '${{API_KEY}}'}}, timeout: 100ms}}"
     text = CONFIG.format(index="{path: .qloader/index}", url="x").partition("sources:")[0]
     prompt.configure(f"{text}  otlp: {otlp}\nsources:\n  docs: {{type: files, path: docs}}\n")
     answer = prompt("--debug", "ingest", "--profile", "trace.json")
@@ -128,8 +130,8 @@ def test_the_headers_for_a_collector_are_written_nowhere(prompt, tmp_path, schem
     assert_clean(tmp_path, answer)
 
 
-def test_a_refused_token_is_not_shown(prompt, tmp_path):
-    url = f"https://127.0.0.1:{closed_port()}/repo"
+def test_a_refused_token_is_not_shown(prompt, tmp_path, closed_port):
+    url = f"https://127.0.0.1:{closed_port}/repo"
     prompt.configure(CONFIG.format(index="{path: .qloader/index}", url=url))
     answer = prompt("--debug", "plan", "-o", "plan.json")
     assert answer.code == 1

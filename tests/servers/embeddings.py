@@ -65,6 +65,8 @@ class EmbeddingsModel:
         max_texts: Texts in a request.
         max_tokens: Tokens in a text.
         delay: Seconds that an answer takes.
+        meeting: The first answers wait until so many requests were under way at the same time.
+        clock: Seconds from some start, for `requests_per_second`.
         at_once: The most requests that were under way at the same time.
         texts: Every text that was embedded, in the order that it came.
         kinds: What it was told about the texts of each request.
@@ -83,6 +85,8 @@ class EmbeddingsModel:
     max_texts: int = 2048
     max_tokens: int = 8191
     delay: float = 0.0
+    meeting: int = 0
+    clock: Callable[[], float] = time.monotonic
     requests: int = 0
     refused: int = 0
     tokens: int = 0
@@ -108,7 +112,7 @@ class EmbeddingsModel:
         if key != self.key or (self.revoked_after is not None and self.requests > self.revoked_after):
             return error(401, f"Incorrect API key provided: {key}.", "invalid_api_key")
         if self.requests_per_second is not None:
-            now = time.monotonic()
+            now = self.clock()
             while self.times and self.times[0] <= now - 1:
                 self.times.popleft()
             if len(self.times) >= self.requests_per_second:
@@ -151,8 +155,9 @@ def make_app(model: EmbeddingsModel) -> Starlette:
                 refusal = model.refusal(key, request.path_params.get("deployment", name), texts)
                 if refusal:
                     model.refused += 1
-            if model.delay:
-                await asyncio.sleep(model.delay)
+            await asyncio.sleep(model.delay)
+            while model.at_once < model.meeting:
+                await asyncio.sleep(0.005)
             with model.lock:
                 model.under_way -= 1
             if refusal:

@@ -94,4 +94,4 @@ def serve_http2(bodies: dict[str, bytes | threading.Event], certificate: tuple[P
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        acceptor.join(5)
+        acceptor.join(60)

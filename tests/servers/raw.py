@@ -37,6 +37,6 @@ def raw_server(answer: Callable[[socket.socket, bytes, threading.Event], None]) 
         over.set()
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        acceptor.join(5)
+        acceptor.join(60)
         for thread in threads:
-            thread.join(5)
+            thread.join(60)

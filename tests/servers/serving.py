@@ -52,5 +52,5 @@ def serve(
         yield f"{scheme}://{shown}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = server.force_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()

@@ -90,9 +90,11 @@ def test_a_token_stays_until_the_file_changes(tmp_path):
     assert listed(source(tmp_path))[0] != first
 
 
-def test_a_file_that_changed_just_now_has_no_token(tmp_path):
-    write(tmp_path / "a.md")
-    assert listed(source(tmp_path))[0] == {"a.md": ""}
+def test_a_file_that_changed_just_now_has_no_token(tmp_path, monkeypatch):
+    changed = write(tmp_path / "a.md").stat().st_ctime_ns
+    for after, has_token in ((0, False), (2 * 10**9 - 1, False), (2 * 10**9, True)):
+        monkeypatch.setattr("qloader.sources.files.time.time_ns", lambda now=changed + after: now)
+        assert bool(listed(source(tmp_path))[0]["a.md"]) == has_token
 
 
 @pytest.mark.usefixtures("settled")

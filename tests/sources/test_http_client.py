@@ -9,6 +9,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 from starlette.applications import Starlette
@@ -90,6 +91,12 @@ def server(both):
 
 
 @pytest.fixture
+def still_clock(monkeypatch):
+    """The clock by which requests are spaced out stands still, however long they take."""
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+
+@pytest.fixture
 def client(both, server):
     with make_client(both[0][1]) as client:
         yield client
@@ -158,17 +165,17 @@ def test_what_may_pass_is_tried_again_with_longer_and_longer_waits(both, server,
 @pytest.mark.parametrize(
     "retry_after", ["7", formatdate(1_700_000_007, usegmt=True), "Tue, 14 Nov 2023 22:13:27 -0000"]
 )
-def test_retry_after_is_kept_in_seconds_or_as_a_date_and_holds_for_all_who_ask_the_host(both, server, retry_after):
+def test_retry_after_is_kept_in_seconds_or_as_a_date_and_holds_for_all_who_ask_the_host(
+    both, server, still_clock, retry_after
+):
     naps, others = [], []
     server.answers["/a"] = [Response(status_code=429, headers={"retry-after": retry_after}), JSONResponse(1)]
     server.answers["/b"] = JSONResponse(2)
     with make_client(both[0][1], naps=naps) as client, make_client(both[0][1], naps=others) as other:
         assert client.get_json("a") == 1
         assert other.get_json("b") == 2
-    assert len(naps) == 1
-    assert 6 < naps[0] <= 7
-    assert len(others) == 1
-    assert others[0] > 5
+    assert naps == [7]
+    assert others == [7]
 
 
 def test_a_refusal_is_not_tried_again(client, server):
@@ -408,7 +415,7 @@ def test_a_server_that_says_nothing_is_asked_again_and_then_left():
 
     def silence(_, head, over):
         asked.append(head)
-        over.wait(10)
+        over.wait(600)
 
     with (
         raw_server(silence) as base,
@@ -416,7 +423,7 @@ def test_a_server_that_says_nothing_is_asked_again_and_then_left():
         pytest.raises(UnavailableError, match=r"no answer within 0\.1 s \(tried 3 times\)"),
     ):
         client.get("a")
-    assert len(asked) == 3
+    assert len(asked) == 3  # the server has ended, and had read them all by then
 
 
 def test_a_connection_that_breaks_is_tried_again():
@@ -446,10 +453,11 @@ def test_what_is_no_http_is_said():
 
 
 def test_nobody_at_home_is_said():
-    with raw_server(lambda *_: None) as base:
-        pass
-    with make_client(base, attempts=1) as client, pytest.raises(UnavailableError, match=r"refused.*tried 2 times"):
-        client.get("a")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with make_client(base, attempts=1) as client, pytest.raises(UnavailableError, match=r"refused.*tried 2 times"):
+            client.get("a")
 
 
 def test_ipv6(server):
@@ -511,7 +519,15 @@ def test_an_answer_that_is_too_slow_spoils_no_other_on_its_connection(certificat
             with network.limits(time.monotonic() + seconds):
                 return exchange.send(HttpRequest("GET", base + path, {}, None, 1_000), base + path)
 
-        get("/first", 20)  # opens the connection
+        def insist(path):
+            while True:  # a busy machine may take longer than `timeout`; nothing else may go wrong
+                try:
+                    return get(path, 20)
+                except PassingError as error:
+                    if "no answer within" not in str(error):
+                        raise
+
+        insist("/first")  # opens the connection
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(get, "/slow", 0.5)
             slow.add_done_callback(lambda _: bodies.update({"/held": b"at last"}))
@@ -520,7 +536,7 @@ def test_an_answer_that_is_too_slow_spoils_no_other_on_its_connection(certificat
                 get("/held", 20)
             with pytest.raises((SlowAnswerError, PassingError)):  # whoever reads the connection when it ends
                 slow.result()
-        assert get("/held", 20).body == b"at last"
+        assert insist("/held").body == b"at last"
         exchange.close()
 
 
@@ -560,18 +576,18 @@ def test_proxies_of_the_environment_are_used(monkeypatch):
 # Manners
 
 
-def test_requests_to_a_host_are_spaced_out_for_all_its_clients(both, server):
+def test_requests_to_a_host_are_spaced_out_for_all_its_clients(both, server, still_clock):
     naps = []
     server.answers["/a"] = JSONResponse(1)
     with make_client(both[0][1], naps=naps, rate=0.5) as one, make_client(both[0][1], naps=naps, rate=0.5) as two:
         for client in (one, two, one):
             client.get_json("a")
-    assert [round(nap / 2) for nap in naps] == [1, 2]
+    assert naps == [2, 4]
 
 
 def test_no_more_than_so_many_requests_are_under_way(both, server):
     lock, now, most = threading.Lock(), [0], [0]
-    enough = threading.Barrier(3, timeout=10)
+    enough = threading.Barrier(3, timeout=120)
 
     def slow(_):
         with lock:
@@ -605,9 +621,9 @@ def test_map_keeps_the_order_and_does_not_run_far_ahead(client):
 def test_an_error_in_map_ends_what_is_under_way():
     def silence(_, head, over):
         if b"GET /bad" not in head:
-            over.wait(30)
+            over.wait(600)
 
-    with raw_server(silence) as base, make_client(base, attempts=0, timeout=30) as client:
+    with raw_server(silence) as base, make_client(base, attempts=0, timeout=600) as client:
         with pytest.raises(UnavailableError):
             list(client.map(client.get, ["bad", "slow", "slow", "slow"]))
         assert threading.active_count() < 50

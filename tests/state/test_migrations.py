@@ -129,7 +129,8 @@ def test_two_processes_that_migrate_at_once_both_end_well(path: Path) -> None:
     known = columns(path)
     before = rows(path, known)
     program = (
-        "import sys; from pathlib import Path; from qloader.state.store import StateStore; sys.stdin.read(1); "
+        "import sys; from pathlib import Path; from qloader.state import database; "
+        "from qloader.state.store import StateStore; database.BUSY_TIMEOUT_MS = 120_000; sys.stdin.read(1); "
         "StateStore.write(Path(sys.argv[1])).close()"
     )
     both = [
@@ -139,7 +140,7 @@ def test_two_processes_that_migrate_at_once_both_end_well(path: Path) -> None:
     for process in both:
         process.stdin.write(b"x")  # both have imported all they need by then, or will start in a moment
         process.stdin.flush()
-    assert [(p.communicate(timeout=60)[1].decode(), p.returncode) for p in both] == [("", 0), ("", 0)]
+    assert [(p.communicate(timeout=300)[1].decode(), p.returncode) for p in both] == [("", 0), ("", 0)]
     assert version_of(path) == migrate.latest_version()
     assert rows(path, known) == before
     assert version_of(backups(path)[0]) == 1

@@ -340,7 +340,8 @@ def test_a_new_state_that_two_set_up_at_once_is_asked_for_again(path: Path, monk
 
 def test_two_processes_may_create_the_state_at_once(path: Path) -> None:
     code = (
-        f"from pathlib import Path; from qloader.state.store import StateStore; StateStore.write(Path({str(path)!r}))"
+        "from pathlib import Path; from qloader.state import database; from qloader.state.store import StateStore; "
+        f"database.BUSY_TIMEOUT_MS = 120_000; StateStore.write(Path({str(path)!r}))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
     for process in processes:
@@ -376,3 +377,10 @@ def test_a_disk_without_room_even_to_read_is_called_full(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(StateError, match=words), database.translated(path):
         raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_a_place_that_nobody_can_look_at_is_an_error_of_the_state(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 300) / "state.db"
+    for call in (lambda: StateStore.read(path), lambda: StateStore.write(path), lambda: database.is_there(path)):
+        with pytest.raises(StateError, match="cannot be used: File name too long"):
+            call()

@@ -89,7 +89,7 @@ class Runner:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         self.log += done.stdout
         self.summary += summary.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -17,8 +18,11 @@ import pytest
 
 from qloader import Workspace
 from qloader.cli.app import run
+from qloader.workspace import advising
 
 QLOADER = [sys.executable, "-m", "qloader"]
+HOLDING = [sys.executable, str(Path(__file__).with_name("holding_writer.py"))]
+SUPPORT = Path(__file__).parent
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 """What no output for people may hold, but for line ends and tabs."""
 
@@ -72,6 +76,8 @@ class Prompt:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder / ".xdg"))
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / ".xdg"))
+        # What an apply that took long says of where its time went; here only the machine may be slow.
+        monkeypatch.setattr(advising, "LONG", math.inf)
 
     def __call__(self, *arguments: str | Path) -> Answer:
         """Runs a command in this process."""
@@ -88,7 +94,7 @@ class Prompt:
 
     def process(self, *arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any) -> Answer:
         """Runs a command as a process of its own."""
-        options = {"cwd": self.folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": 60, **options}
+        options = {"cwd": self.folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": 300, **options}
         done = subprocess.run([*QLOADER, *map(str, arguments)], env={**os.environ, **(env or {})}, **options)
         out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout or b"", done.stderr or b""))
         return Answer(done.returncode, out, err)
@@ -120,13 +126,39 @@ class Prompt:
         self.ok("apply", "plan.json")
 
 
+def start_held(folder: Path, where: str, calls: str, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a command that holds right before these calls of a method: see `support.holding_writer`."""
+    command = [*HOLDING, where, calls, "--", *map(str, arguments)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, cwd=folder, **{**pipes, **options})
+
+
+def until_it_holds(process: subprocess.Popen[bytes]) -> list[bytes]:
+    """Waits until such a command holds; returns the lines that it wrote to stdout before."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        if line == b"holding\n":
+            return lines
+        lines.append(line)
+    assert process.stderr is not None
+    raise AssertionError(f"it ended and never held: {process.stderr.read().decode()}")
+
+
+def let_go(process: subprocess.Popen[bytes]) -> None:
+    """Lets such a command go on."""
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+
+
 def settle(folder: Path) -> None:
     """Waits until all files are old enough for their change tokens to be trusted, which takes two seconds."""
     newest = max(path.stat().st_ctime for path in folder.rglob("*"))
     wait_until(lambda: time.time() > newest + 2.05)
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
     """Asks again and again until it is so."""
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -1,26 +1,27 @@
-"""Runs a qloader command in a process that holds where it is told to, until a signal ends it.
+"""Runs a qloader command in a process that holds where it is told to, until it is let go or a signal ends it.
 
-    python holding_writer.py qloader.state.store:StateStore.commit_batch 1 -- -c qloader.yaml ingest
+    python holding_writer.py qloader.state.store:StateStore.commit_batch 1,9 -- -c qloader.yaml ingest
 
-writes a line to stdout right before the first call of that method, and waits there for a minute at most: whatever a
-machine is doing beside it, signals that are sent after that line come in the middle of a batch.
+writes a line to stdout right before the first and the ninth call of that method, and waits there for a line on stdin,
+or for its end: however busy a machine is, signals that are sent meanwhile come in the middle of a batch.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 
 from at_a_call import at_a_call
 
 
 def hold() -> None:
-    print("holding", flush=True)
-    time.sleep(60)
+    sys.stdout.write("holding\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
 
 
 if __name__ == "__main__":
     from qloader.cli import main
 
-    at_a_call(sys.argv[1], int(sys.argv[2]), before=hold)
+    for call in sys.argv[2].split(","):
+        at_a_call(sys.argv[1], int(call), before=hold)
     main(sys.argv[4:])

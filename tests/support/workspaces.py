@@ -49,20 +49,25 @@ def make_workspace(
 
 
 def write(folder: Path, files: dict[str, str | None]) -> None:
-    """Writes files below a folder; None removes one."""
+    """Writes files below a folder; None removes one. One whose text stays is left alone, with its time of change."""
     for name, text in files.items():
         path = folder / name
         if text is None:
             path.unlink()
-        else:
+        elif not path.is_file() or path.read_bytes() != text.encode():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
 
 
 def replace_all(folder: Path, files: dict[str, str]) -> None:
-    """Makes a folder hold exactly these files."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Makes a folder hold exactly these files; those whose text stays are left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.rglob("*"):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
     write(folder, dict(files))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import sys
 import threading
@@ -90,12 +89,13 @@ def test_a_collector_is_sent_the_figures_of_an_apply(tmp_path: Path, receiver: t
 
 
 def test_a_collector_that_is_not_there_is_said_and_ends_no_run(tmp_path: Path) -> None:
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
     said: list[str] = []
-    file = configured(tmp_path, f"{{otlp: {{url: 'http://127.0.0.1:{port}', timeout: 100ms}}}}").settings.config.file
-    workspace = Workspace.open(file, tell=said.append)
-    assert plan_and_apply(workspace).created == 7
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        monitoring = f"{{otlp: {{url: 'http://127.0.0.1:{port}', timeout: 100ms}}}}"
+        workspace = Workspace.open(configured(tmp_path, monitoring).settings.config.file, tell=said.append)
+        assert plan_and_apply(workspace).created == 7
     assert said == [f"monitoring.otlp: the collector http://127.0.0.1:{port} did not take the figures."]
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from qloader import Workspace
 from qloader.applying.events import Started
+from qloader.watching.agenda import Look
+from qloader.watching.looking import Outcome
 from qloader.watching.service import Service, Watch
 from qloader.watching.telling import Looked, Stopped, Watching
 from support.command_line import wait_until
@@ -30,6 +32,8 @@ class Running:
         self.error: BaseException | None = None
         self._on_event = on_event
         self.service = Service(workspace, Watch.of(workspace.settings.config), self._tell)
+        self._turn, self._look = threading.Lock(), self.service._look
+        self.service._look = self._look_in_turn  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -43,6 +47,16 @@ class Running:
             self.service.run()
         except BaseException as error:
             self.error = error
+
+    def _look_in_turn(self, look: Look) -> Outcome:
+        with self._turn:
+            return self._look(look)
+
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """What is done in the block is seen by the same look, however long it takes: none begins meanwhile."""
+        with self._turn:
+            yield
 
     @property
     def looks(self) -> list[Looked]:
@@ -67,6 +81,18 @@ class Running:
         assert address is not None
         return address
 
+    def change(self, number: int) -> Looked:
+        """Waits for the look of that number, from 0, of those that found something to do; returns it.
+
+        The system may tell of one change twice, and the second look then finds nothing.
+        """
+        wait_until(lambda: len(self._changes()) > number or self.error is not None)
+        assert self.error is None, self.error
+        return self._changes()[number]
+
+    def _changes(self) -> list[Looked]:
+        return [look for look in self.looks if look.outcome.end != "unchanged"]
+
     def look(self, after: int = 0) -> Looked:
         """Waits for the look after so many; returns it."""
         wait_until(lambda: len(self.looks) > after or self.error is not None)
@@ -80,7 +106,7 @@ class Running:
     def stop(self) -> None:
         """Stops it and waits for its end."""
         self.service.stop()
-        self._thread.join(30)
+        self._thread.join(600)
         assert not self._thread.is_alive()
         assert self.error is None, self.error
         assert isinstance(self.events[-1], Stopped)

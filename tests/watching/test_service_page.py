@@ -70,7 +70,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     file.write_text(text, encoding="utf-8")
     instance = tmp_path / "qloader@handbook.service"
     instance.symlink_to(file)
-    done = subprocess.run(["systemd-analyze", "verify", str(instance)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["systemd-analyze", "verify", str(instance)], capture_output=True, text=True, timeout=300)
     about = [line for line in done.stderr.splitlines() if "qloader" in line]
     assert (done.returncode, about) == (0, [])
 
@@ -108,7 +108,7 @@ def test_the_health_check_of_compose_is_passed_by_a_service_and_failed_without_o
     with keeper.watching(keeper.configure({"docs": {"type": "files", "path": "docs"}}, watch=listen)) as running:
         program = check[3].replace("http://127.0.0.1:8080", running.url)
         assert program != check[3]
-        wait_until(lambda: httpx.get(f"{running.url}/readyz").status_code == 200)
+        wait_until(lambda: httpx.get(f"{running.url}/readyz", timeout=120).status_code == 200)
         assert subprocess.run([sys.executable, "-c", program]).returncode == 0
     assert subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL).returncode != 0
 

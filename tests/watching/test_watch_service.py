@@ -8,6 +8,7 @@ import hmac
 import json
 import shutil
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 from qloader.applying.events import BatchDone, Started
 from qloader.config.watching import parse_listen
 from qloader.errors import ConfigError, LockedError, QloaderError
+from qloader.watching.commits import CommitWatch
+from qloader.watching.notices import Notices
 from qloader.watching.server import listen
 from qloader.watching.service import Service, Watch
 from qloader.watching.telling import Looked
@@ -27,7 +30,8 @@ from support.workspaces import assert_index_is_a_fresh_load, dump, write
 
 DOCS = {"docs": {"type": "files", "path": "docs"}}
 SECRET = "secret"
-HTTP = httpx.Client(verify=False)  # one for all: to read the certificates of a system takes longer than most tests
+# One for all: to read the certificates of a system takes longer than most tests.
+HTTP = httpx.Client(verify=False, timeout=120)
 
 
 def call(url: str, kind: str, value: Any) -> httpx.Response:
@@ -48,16 +52,18 @@ def test_files_that_are_saved_renamed_and_deleted_are_seen_and_the_index_stays_a
     write(docs, some_documents(5))
     with keeper.watching(keeper.configure(DOCS)) as running:
         assert running.look(0).outcome.result.created == 5
-        write(docs, {"new.md": "# New\n\nA page.", "page-0001.md": "# One\n\nAnew."})
-        result = running.look(1).outcome.result
-        assert (result.created, result.updated, running.looks[1].by) == (1, 1, ("files",))
-        (docs / "sub").mkdir()
-        (docs / "page-0002.md").rename(docs / "sub" / "moved.md")
-        (docs / "page-0003.md").unlink()
-        result = running.look(2).outcome.result
+        with running.unseen():
+            write(docs, {"new.md": "# New\n\nA page.", "page-0001.md": "# One\n\nAnew."})
+        look = running.change(1)
+        assert (look.outcome.result.created, look.outcome.result.updated, look.by) == (1, 1, ("files",))
+        with running.unseen():
+            (docs / "sub").mkdir()
+            (docs / "page-0002.md").rename(docs / "sub" / "moved.md")
+            (docs / "page-0003.md").unlink()
+        result = running.change(2).outcome.result
         assert (result.moved, result.deleted, result.embedded) == (1, 1, 0)
         (docs / "sub").rename(keeper.folder / "elsewhere")  # of which the system tells the folder's name alone
-        assert running.look(3).outcome.result.deleted == 1
+        assert running.change(3).outcome.result.deleted == 1
         shutil.rmtree(keeper.folder / "elsewhere")
     assert_index_is_a_fresh_load(running.workspace)
 
@@ -67,9 +73,12 @@ def test_a_burst_of_saves_is_one_run(keeper: Any) -> None:
     write(docs, some_documents(2))
     with keeper.watching(keeper.configure(DOCS, watch={"debounce": "700ms", "interval": "1h"})) as running:
         running.look(0)
+        begun = time.monotonic()
         for round_ in range(20):
             write(docs, {"page-0000.md": f"# Zero\n\nRound {round_}."})
-        assert running.look(1).outcome.result.updated == 1
+        if time.monotonic() - begun > 0.7:
+            pytest.skip("this machine is too busy for a burst")
+        assert running.change(1).outcome.result.updated == 1
     assert running.plans == 2
     assert_index_is_a_fresh_load(running.workspace)
 
@@ -87,7 +96,8 @@ def test_what_is_no_document_and_what_qloader_writes_itself_start_nothing(keeper
         write(docs, {"picture.png": "x", ".git/HEAD": "x", "drafts/page.md": "# Draft", "index/segment.bin": "x"})
         write(docs, {"state.db-journal": "x"})
         (docs / "state.db-journal").unlink()
-        write(docs, {"last.md": "# Last\n\nThis one counts."})
+        write(keeper.folder, {"last.md": "# Last\n\nThis one counts."})
+        (keeper.folder / "last.md").rename(docs / "last.md")  # of which the system tells once
         assert running.look(1).outcome.result.created == 1
         assert files_in(running) == {"page.md", "last.md"}
     assert [look.outcome.end for look in running.looks] == ["applied", "applied"]
@@ -163,6 +173,25 @@ def test_commits_are_seen_and_what_is_only_in_the_work_tree_is_not(keeper: Any) 
             assert running.look(2).outcome.end == "unchanged"
             # Nothing to do, and yet it is written down which commit the index is true to.
             assert running.workspace.status().sources[0].revision == commit
+
+
+def test_a_commit_is_seen_that_comes_before_the_thread_that_watches_has_begun(
+    keeper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    with Builder(keeper.folder / "code") as builder:
+        builder.commit({"a.md": "# A\n\nFirst."})
+        settings = keeper.configure({"code": {"type": "git", "url": "code"}}).settings
+
+        def commit_first(thread: threading.Thread) -> None:
+            builder.commit({"a.md": "# A\n\nSecond."})
+            start(thread)
+
+        monkeypatch.setattr("qloader.watching.commits.LOOK_EVERY", 0.01)
+        monkeypatch.setattr(threading.Thread, "start", commit_first)
+        notices = Notices()
+        with contextlib.closing(CommitWatch(settings, notices)):
+            wait_until(lambda: "code" in notices.take())
 
 
 def test_a_hook_wakes_the_repository_that_it_speaks_of_and_no_other(keeper: Any) -> None:

@@ -141,13 +141,15 @@ def test_the_plan_is_the_one_that_a_plan_makes(place, other):
     assert (place.folder / "one.json").read_bytes() == (place.folder / "two.json").read_bytes()
 
 
-def test_a_second_import_compares_nothing_and_pays_nothing(place, other):
+def test_a_second_import_compares_nothing_pays_nothing_and_takes_nothing_over(place, other):
     langchain(other)
     workspace = place.configure()
-    with workspace.import_collection(ImportRequest(url=other.url)):
+    with workspace.import_collection(ImportRequest(url=other.url)) as found:
+        assert (found.dense.taken, found.dense.cached) == (9 - 5, 0)
         place.paid()
     with workspace.import_collection(ImportRequest(url=other.url)) as found:
-        assert (found.dense.check.embedded, found.dense.taken, found.dense.to_embed) == (0, 9, 2)
+        assert (found.dense.check.embedded, found.dense.taken, found.dense.to_embed) == (0, 0, 2)
+        assert (found.dense.cached, found.dense.tokens) == (9, 0)
         assert fates(found) == EXPECTED
     assert place.paid() == []
 
@@ -172,7 +174,11 @@ def test_a_prefix_that_the_other_tool_put_before_its_texts_is_part_of_the_model(
     with workspace.import_collection(ImportRequest(url=other.url), place.folder / "plan.json") as found:
         assert found.dense.check.likeness > 0.9999
         assert all(text.startswith("passage: ") for text in place.paid())
-        announced = found.dense.to_embed
+        announced, taken = found.dense.to_embed, found.dense.taken
+    with workspace.import_collection(ImportRequest(url=other.url)) as found:  # only the texts tell what the cache has
+        assert found.dense.taken < taken
+        assert found.dense.taken + found.dense.cached + found.dense.check.embedded == len(PAGES)
+    place.paid()
     workspace.apply(place.folder / "plan.json")
     assert len(place.paid()) == announced == 3
 

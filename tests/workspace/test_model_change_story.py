@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from qloader import Workspace
+from qloader.index import embedded
 from qloader.planning.plan import IndexAction
 from qloader.workspace.foreign import ImportRequest
 from servers.embeddings import MODEL
@@ -38,6 +39,12 @@ def page(number: int, word: str) -> str:
 PAGES = {f"page-{n}.md": page(n, word) for n, word in enumerate(WORDS)}
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wants an index that others have waits for its turn, however long that takes on a busy machine."""
+    monkeypatch.setattr(embedded, "LOCK_WAIT", 120.0)
+
+
 @pytest.fixture(params=["embedded", "server"])
 def place(request: pytest.FixtureRequest, tmp_path) -> Iterator[DensePlace]:
     with dense_place(tmp_path, request.param) as place:
@@ -62,22 +69,22 @@ def ask(workspaces: Sequence[Workspace]) -> None:
 
 @contextlib.contextmanager
 def searching(*workspaces: Workspace) -> Iterator[None]:
-    """Searches in a thread until the block ends, and once more; every question must be answered, and rightly."""
-    is_over = threading.Event()
+    """Searches in a thread from before the block until it ends, and once more; all is answered, and rightly."""
+    is_at_it, is_over = threading.Event(), threading.Event()
     errors: list[BaseException] = []
-    rounds = 0
 
     def search() -> None:
-        nonlocal rounds
         try:
             while not is_over.is_set():
                 ask(workspaces)
-                rounds += 1
+                is_at_it.set()
         except BaseException as error:
             errors.append(error)
+            is_at_it.set()
 
     thread = threading.Thread(target=search)
     thread.start()
+    is_at_it.wait()
     try:
         yield
     finally:
@@ -85,7 +92,6 @@ def searching(*workspaces: Workspace) -> Iterator[None]:
         thread.join()
     if errors:
         raise errors[0]
-    assert rounds
     ask(workspaces)
 
 

@@ -158,7 +158,7 @@ def test_a_source_that_is_slow_does_not_keep_the_next_one_from_being_read(
         if self.name == "b":
             other_is_read.set()
         else:
-            assert other_is_read.wait(60)
+            assert other_is_read.wait(600)
         yield from fetch(self, ids, **options)
 
     monkeypatch.setattr(FilesSource, "fetch", waiting)
@@ -179,6 +179,12 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, document: str, act: Callable[[], An
         yield from fetch(self, checked(), **options)
 
     monkeypatch.setattr(FilesSource, "fetch", failing)
+
+
+def never_silent_before(monkeypatch: pytest.MonkeyPatch, hangs: threading.Event) -> None:
+    """However slowly a busy machine reads: nobody is taken for silent before it hangs."""
+    of = stages._Silence.of
+    monkeypatch.setattr(stages._Silence, "of", lambda self, *who: of(self, *who) if hangs.is_set() else 0.0)
 
 
 @pytest.mark.parametrize("workers", [1, 8])
@@ -205,10 +211,16 @@ def test_a_source_that_hangs_is_named_with_its_document(tmp_path: Path, monkeypa
     workspace = make(tmp_path / "w", 8, "timeout: 2s")
     write_sources(tmp_path / "w", BEFORE)
     plan = workspace.plan(tmp_path / "plan.json").plan
-    is_over = threading.Event()
+    hangs, is_over = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        is_over.wait(600)
+
     with monkeypatch.context() as patch:
         patch.setattr("qloader.crew.GRACE", 0.0)
-        fail_at(patch, "06.md", lambda: is_over.wait(60))
+        never_silent_before(patch, hangs)
+        fail_at(patch, "06.md", hang)
         with pytest.raises(
             SourceError, match=r"nothing was heard of the source docs for 2 s, at docs/06\.md"
         ) as caught:
@@ -216,7 +228,7 @@ def test_a_source_that_hangs_is_named_with_its_document(tmp_path: Path, monkeypa
         is_over.set()
     for thread in threading.enumerate():
         if thread.name.startswith("qloader-"):
-            thread.join(60)
+            thread.join(600)
     assert "ingestion.parallel.timeout" in caught.value.remedy
     assert workspace.apply(plan).already == 5
     assert_index_is_a_fresh_load(workspace)
@@ -224,9 +236,10 @@ def test_a_source_that_hangs_is_named_with_its_document(tmp_path: Path, monkeypa
 
 HANGING = """\
 import threading
-go_on = threading.Event()
+hangs, go_on = threading.Event(), threading.Event()
 def embed(texts, *, kind):
-    go_on.wait(60)
+    hangs.set()
+    go_on.wait(600)
     return [[1.0, 2.0] for _ in texts]
 """
 
@@ -244,16 +257,17 @@ def test_a_provider_that_hangs_is_named_with_what_it_was_given(tmp_path: Path, m
         )
     workspace = Workspace.open(folder / "qloader.yaml")
     monkeypatch.setattr(stages, "FIRST_ANSWER", 1)
-    with monkeypatch.context() as patch:
-        patch.setattr("qloader.crew.GRACE", 0.0)
-        with pytest.raises(EmbeddingError, match=r"for 2 s; it has the texts of docs/00\.md and 4 more"):
-            plan_and_apply(workspace)
     import a_provider_that_hangs
 
+    with monkeypatch.context() as patch:
+        patch.setattr("qloader.crew.GRACE", 0.0)
+        never_silent_before(patch, a_provider_that_hangs.hangs)
+        with pytest.raises(EmbeddingError, match=r"for 2 s; it has the texts of docs/00\.md and 4 more"):
+            plan_and_apply(workspace)
     a_provider_that_hangs.go_on.set()
     for thread in threading.enumerate():
         if thread.name.startswith("qloader-"):
-            thread.join(60)
+            thread.join(600)
     plan_and_apply(workspace)
     assert workspace.refresh().points == ()
 
@@ -282,7 +296,14 @@ def test_an_apply_that_is_stopped_leaves_no_thread_and_no_process(
     assert_index_is_a_fresh_load(workspace)
 
 
-def test_a_process_that_dies_is_named_with_its_document_in_its_turn(tmp_path: Path, processes: None, own: Own) -> None:
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_a_process_that_dies_is_named_with_its_document_in_its_turn(
+    tmp_path: Path, processes: None, own: Own, monkeypatch: pytest.MonkeyPatch, is_noticed: bool
+) -> None:
+    """Whether its death is noticed before it is handed the next documents, or after that."""
+    tasks: list[Any] = []
+    put = preparing.Pool.put
+    monkeypatch.setattr(preparing.Pool, "put", lambda self, task: tasks.append(task) or put(self, task))
     workspace = make(tmp_path / "w", 2)
     write_sources(tmp_path / "w", BEFORE)
     plan = workspace.plan(tmp_path / "plan.json").plan
@@ -292,9 +313,13 @@ def test_a_process_that_dies_is_named_with_its_document_in_its_turn(tmp_path: Pa
         nonlocal edges
         edges += 1
         if edges == 2:
+            assert [len(task.future.result(600)) for task in tasks] == [5, 5]  # what is under way by now is read
             for child in own.children():
                 child.send_signal(signal.SIGSTOP)
                 child.kill()
+            for thread in own.threads() if is_noticed else ():
+                if thread.name == "qloader-prepare":
+                    thread.join(600)
         return False
 
     workspace = make(tmp_path / "w", 2, "queue_size: 5")

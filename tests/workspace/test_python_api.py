@@ -100,7 +100,7 @@ def test_a_cancelled_apply_stops_at_a_batch_edge_and_is_finished_by_the_same_pla
         def hold(phase, done, total):
             if phase == "apply" and done == 2:
                 loop.call_soon_threadsafe(first.set)
-                proceed.wait(30)
+                proceed.wait(300)
 
         task = asyncio.create_task(awaited.apply(plan, progress=hold))
         await first.wait()
@@ -139,12 +139,17 @@ def test_a_plan_runs_alone_and_reads_run_side_by_side(workspace):
     async def watch():
         awaited = AsyncWorkspace(workspace)
         active, seen = set(), []
+        reads = threading.Barrier(2, timeout=120)  # each read waits until the other one runs too
 
         def instead(name):
             def call(*args, **options):
                 active.add(name)
+                if name != "plan":
+                    reads.wait()
                 seen.append(frozenset(active))
                 time.sleep(0.05)
+                if name != "plan":
+                    reads.wait()
                 active.discard(name)
 
             return call

@@ -123,7 +123,7 @@ def test_readers_end_when_nobody_listens_any_more(settings: Settings) -> None:
 
 def test_a_reader_ends_when_its_input_ends() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "qloader.workspace.reader"], input=b"", capture_output=True, timeout=60
+        [sys.executable, "-m", "qloader.workspace.reader"], input=b"", capture_output=True, timeout=300
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

@@ -8,9 +8,18 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
+from qloader.index import embedded
 from qloader.index.folder_lock import NEXT
 from qloader.index.protocol import Hit
 from support.workspaces import make_workspace, plan_and_apply, write
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wants an index that others have waits for its turn, however long that takes on a busy machine."""
+    monkeypatch.setattr(embedded, "LOCK_WAIT", 120.0)
 
 
 def test_a_search_waits_for_another_one_also_while_somebody_writes(tmp_path: Path) -> None:

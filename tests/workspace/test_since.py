@@ -34,6 +34,8 @@ KATHMANDU = timezone(timedelta(hours=5, minutes=45))
         ("99999999d", "0001-01-01T00:00:00+00:00"),
         ("999999999999999d", "0001-01-01T00:00:00+00:00"),
         ("999999999w", "0001-01-01T00:00:00+00:00"),
+        ("0001-01-01", "0001-01-01T00:00:00+00:00"),
+        ("0001-01-01T00:00+05:00", "0001-01-01T00:00:00+00:00"),
     ],
 )
 def test_what_is_written_becomes_a_moment_in_utc(text, moment):
@@ -63,7 +65,11 @@ def test_the_zone_of_the_machine_counts_as_it_was_on_that_day(zone, text, moment
     assert done.stdout.strip() == moment
 
 
-@pytest.mark.parametrize("text", ["2026-11-26", "2026-02-30", "2026-11-01T25:00", "", "-5h"])
+def test_the_first_day_that_there_is_may_be_written_on_any_machine():
+    assert parse_since("0001-01-01") == Since(moment=datetime.min.replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize("text", ["2026-11-26", "9999-12-31T23:59-12:00", "2026-02-30", "2026-11-01T25:00", "", "-5h"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ConfigError) as caught:
         parse_since(text, NOON)

@@ -217,7 +217,7 @@ def test_sources_are_looked_at_side_by_side(tmp_path, capsys, monkeypatch):
 
     def answer(connection, head, over):
         if not met.is_set():
-            meeting.wait(20)  # whoever comes alone waits in vain
+            meeting.wait(120)  # whoever comes alone waits in vain
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
     with raw_server(answer) as one, raw_server(answer) as two, raw_server(answer) as three:

@@ -117,7 +117,13 @@ def find_resumable(plan: PlanHeader, header: StateHeader | None, state: StateSto
 
 
 def check_index(
-    info: CollectionInfo | None, header: StateHeader | None, *, documents: int, collection: str, tenant: str = ""
+    info: CollectionInfo | None,
+    header: StateHeader | None,
+    *,
+    documents: int,
+    collection: str,
+    state: str,
+    tenant: str = "",
 ) -> None:
     """Refuses an index that is not this state's, or that is gone while the state says it holds documents.
 
@@ -126,6 +132,7 @@ def check_index(
         header: What the state says of itself.
         documents: How many documents it says that the index holds.
         collection: The collection's name.
+        state: How an error names the state with what is beside it.
         tenant: Whose points are meant in a shared collection; empty for one of one's own.
 
     Raises:
@@ -142,7 +149,7 @@ def check_index(
                     else f"all points of the tenant {tenant} are gone from the collection {collection}"
                 )
                 + f", but the state says that it holds {counted(documents, 'document')}",
-                remedy="Bring the index back, or start anew: move the state file away and plan again. "
+                remedy=f"Bring the index back, or start anew: move {state} away and plan again. "
                 "The state is " + (header.lineage if header else "new") + ".",
             )
         return

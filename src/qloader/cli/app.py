@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from qloader import __version__
 from qloader.cli import logs
-from qloader.cli.common import Shared
+from qloader.cli.common import ConfigOption, Shared, read_path
 from qloader.cli.streams import takes_colours
 from qloader.errors import InterruptedRunError, QloaderError, out_of_memory
 
@@ -43,6 +43,9 @@ COMMANDS: Mapping[str, str] = {
     "cache": "cache_commands:app",
 }
 """Every command and group of commands by name, as help lists them: its module in this package, and what of it."""
+
+COMPLETE = "_QLOADER_COMPLETE"
+"""The variable by which a shell asks Typer for completions, in place of what the command line says."""
 
 
 class _Commands(TyperGroup):
@@ -94,10 +97,7 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 def shared_options(
     context: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="The config; else $QLOADER_CONFIG, else ./qloader.yaml."),
-    ] = None,
+    config: ConfigOption = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
     log_format: Annotated[
         str,
@@ -109,7 +109,12 @@ def shared_options(
     ] = "text",
     log_file: Annotated[
         Path | None,
-        typer.Option("--log-file", metavar="FILE", help="Add the records to a file instead. May stand anywhere."),
+        typer.Option(
+            "--log-file",
+            metavar="FILE",
+            parser=read_path,
+            help="Add the records to a file instead. May stand anywhere.",
+        ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
@@ -138,13 +143,38 @@ def run(arguments: list[str]) -> int:
             _check_folder()
             arguments = logs.begin(arguments, stack)
             app = make_app(_named_in(arguments))
-            code: Any = app(args=arguments, standalone_mode=False, prog_name="qloader")
+            code: Any = _complete(app) if os.environ.get(COMPLETE) else _call(app, arguments)
             sys.stdout.flush()  # here, where a full disk still is an error with an exit code
         except Exception as error:
             if debug and not _is_usage(error):
                 traceback.print_exception(error)
             return _explain(error)
         return code if isinstance(code, int) else 0
+
+
+def _call(app: typer.Typer, arguments: list[str]) -> Any:
+    return app(args=arguments, standalone_mode=False, prog_name="qloader")
+
+
+def _complete(app: typer.Typer) -> int:
+    """Answers a shell that completes a command line: it says so by a variable, and by others what was typed.
+
+    Raises:
+        QloaderError: No shell asks like this, so that the variable is a stray one.
+    """
+    wrong: BaseException
+    try:
+        _call(app, [])
+    except SystemExit as error:
+        if not error.code:
+            return 0
+        wrong = error
+    except (KeyError, ValueError) as error:
+        wrong = error
+    raise QloaderError(
+        f"the variable {COMPLETE} is {os.environ[COMPLETE]!r}, and no shell asks for completions like this",
+        remedy=f"Unset {COMPLETE}: what `qloader --install-completion` installs sets it when it is needed.",
+    ) from wrong
 
 
 def _named_in(arguments: list[str]) -> Iterable[str]:

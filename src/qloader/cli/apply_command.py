@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 def apply(
     context: typer.Context,
     plan: Annotated[
-        Path | None, typer.Argument(metavar="[PLAN]", help="A plan file; without one: plan, show, ask, apply.")
+        Path | None,
+        typer.Argument(
+            metavar="[PLAN]", parser=common.read_path, help="A plan file; without one: plan, show, ask, apply."
+        ),
     ] = None,
     verify: Annotated[
         bool,

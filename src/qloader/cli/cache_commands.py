@@ -89,7 +89,10 @@ def prune(
 @app.command("export")
 def export(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; a file that is there is replaced.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", parser=common.read_path, help="Where to; a file that is there is replaced."),
+    ],
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
@@ -103,7 +106,7 @@ def export(
 @app.command("import")
 def import_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `cache export` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", parser=common.read_path, help="What `cache export` wrote.")],
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:

@@ -70,9 +70,28 @@ class FusionKind(StrEnum):
     dbsf = "dbsf"
 
 
+def read_path(text: str) -> Path:
+    """The path that an option or an argument names: the parser of every one that takes a path.
+
+    An empty one is most often a variable of a shell that is not set, and would be the current folder. A dash would be a
+    file of that name, and is meant otherwise.
+    """
+    if not str(text):
+        raise typer.BadParameter("an empty value names no file or folder (a variable that is not set?)")
+    if str(text) == "-":
+        raise typer.BadParameter("- names no file: standard input and output are not files here (./- is one)")
+    return Path(text)
+
+
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="The config; else $QLOADER_CONFIG, else ./qloader.yaml."),
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        parser=read_path,
+        help="The config; else $QLOADER_CONFIG, else ./qloader.yaml.",
+    ),
 ]
 SourceOption = Annotated[
     list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be given several times.")
@@ -153,7 +172,10 @@ EventFormatOption = Annotated[
 ProfileOption = Annotated[
     Path | None,
     typer.Option(
-        "--profile", metavar="FILE", help="Write a trace of the run, which opens in Perfetto (https://ui.perfetto.dev)."
+        "--profile",
+        metavar="FILE",
+        parser=read_path,
+        help="Write a trace of the run, which opens in Perfetto (https://ui.perfetto.dev).",
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show every change; long lists are folded otherwise.")]

@@ -23,9 +23,11 @@ def destroy(
             common.measured(workspace, None, is_apply=True),
             workspace.temporary_plan(common.request_of(None, False, None, destroy=True)) as result,
         ):
-            if output_format is common.OutputFormat.text:
+            if output_format is common.OutputFormat.text and result.plan.header.is_empty:
+                common.say("There is nothing to remove: the index holds no document of this state.")
+            elif output_format is common.OutputFormat.text:
                 common.show_plan(result.plan, common.PlanFormat.text, review=common.review_of(result))
             common.conclude(result)
             if not (result.plan.header.is_empty or auto_approve):
-                confirm("Remove all of this from the index?")
+                confirm("Remove all of this from the index?", instead="Give --auto-approve.")
             return carry_out(workspace, result.plan, output_format, listener)

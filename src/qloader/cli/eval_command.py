@@ -13,7 +13,10 @@ from qloader.cli import common
 def evaluate(
     context: typer.Context,
     questions: Annotated[
-        Path, typer.Argument(metavar="QUESTIONS", help="A YAML list of {query, relevant: [addresses]}.")
+        Path,
+        typer.Argument(
+            metavar="QUESTIONS", parser=common.read_path, help="A YAML list of {query, relevant: [addresses]}."
+        ),
     ],
     limit: Annotated[
         int, typer.Option("-k", "--limit", min=1, max=1_000, help="How many documents of an answer count.")

@@ -24,7 +24,7 @@ COMPARED = 20
 
 def history(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many runs.")] = 20,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1_000_000, help="How many runs.")] = 20,
     run: Annotated[
         int | None, typer.Option("--run", metavar="N", min=1, help="Only this run: totals, times, what failed and why.")
     ] = None,
@@ -34,7 +34,10 @@ def history(
     plans: Annotated[
         Path | None,
         typer.Option(
-            "--plans", metavar="FOLDER", help="Where `plan --save` keeps plans; else plans/ beside the config."
+            "--plans",
+            metavar="FOLDER",
+            parser=common.read_path,
+            help="Where `plan --save` keeps plans; else plans/ beside the config.",
         ),
     ] = None,
     output_format: common.FormatOption = common.OutputFormat.text,
@@ -42,6 +45,10 @@ def history(
 ) -> None:
     """Show past runs, the latest first; or one of them, with the documents that it left as they were, and why."""
     workspace = common.open_workspace(context, config)
+    if plans is not None and not plans.is_dir():
+        from qloader.errors import ConfigError
+
+        raise ConfigError(f"--plans {plans} is no folder", remedy="Name the folder that `qloader plan --save` keeps.")
     if run is not None:
         details = workspace.run(run)
         figures = _figures_of(workspace, details.run) if metrics else None

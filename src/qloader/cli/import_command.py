@@ -43,7 +43,13 @@ def import_collection(
         ),
     ] = None,
     path: Annotated[
-        Path | None, typer.Option("--path", metavar="FOLDER", help="The folder that it is in: a shard of qdrant-edge.")
+        Path | None,
+        typer.Option(
+            "--path",
+            metavar="FOLDER",
+            parser=common.read_path,
+            help="The folder that it is in: a shard of qdrant-edge.",
+        ),
     ] = None,
     shape: Annotated[
         str,
@@ -63,7 +69,10 @@ def import_collection(
             "--trust-model", help="Do not embed five texts anew to see that the config's model made the vectors."
         ),
     ] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan here.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", parser=common.read_path, help="Write the plan here."),
+    ] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every document; long lists are folded otherwise.")
     ] = False,

@@ -12,7 +12,9 @@ from qloader.cli import common
 
 def init(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the documents are.")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", parser=common.read_path, help="Where the documents are.")
+    ] = Path(),
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:

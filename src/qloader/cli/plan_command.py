@@ -13,12 +13,16 @@ from qloader.cli.reviewing import commenting
 
 def plan(
     context: typer.Context,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan here.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", parser=common.read_path, help="Write the plan here."),
+    ] = None,
     save: Annotated[
         Path | None,
         typer.Option(
             "--save",
             metavar="FOLDER",
+            parser=common.read_path,
             help="Keep the plan in a folder, e.g. plans/, under a name that says which it is.",
         ),
     ] = None,

@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from qloader.index.protocol import Hit
 
 
+def _read_query(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("there is nothing to look for: write some words")
+    return text
+
+
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words, as you would type them into a search box.")],
+    query: Annotated[
+        str,
+        typer.Argument(metavar="QUERY", parser=_read_query, help="Words, as you would type them into a search box."),
+    ],
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, max=10_000, help="How many hits.")] = 5,
     mode: common.ModeOption = None,
     fusion: common.FusionOption = None,

@@ -12,7 +12,7 @@ from qloader.cli import common
 
 def show(
     context: typer.Context,
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.")],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", parser=common.read_path, help="A plan file.")],
     diff: Annotated[
         bool,
         typer.Option(

@@ -80,7 +80,9 @@ def show(
 @app.command("backup")
 def backup(
     context: typer.Context,
-    target: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Else beside the state.")] = None,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", parser=common.read_path, help="Else beside the state.")
+    ] = None,
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
@@ -145,7 +147,9 @@ def migrate(
 @app.command("pull")
 def pull(
     context: typer.Context,
-    target: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Else <name>.state.db here.")] = None,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", parser=common.read_path, help="Else <name>.state.db here.")
+    ] = None,
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:
@@ -158,7 +162,12 @@ def pull(
 @app.command("push")
 def push(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state, as `state pull` or `state backup` wrote it.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", parser=common.read_path, help="A state, as `state pull` or `state backup` wrote it."
+        ),
+    ],
     force: Annotated[bool, typer.Option("--force", help="Also one of another lineage, or an older one.")] = False,
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,

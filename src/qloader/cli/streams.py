@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class _Output(io.FileIO):
+class _Output(io.BufferedWriter):
     """A stream that its reader may leave (`| head -1`): the rest goes nowhere, and the work goes on.
 
     An apply must not end in the middle because nobody reads what it says, and the exit code stays that of the work.
+    What a second Ctrl-C interrupts is not written twice: below this class no Python runs that it could interrupt
+    between a write and the note that it was done.
 
     Attributes:
         is_for_people: Whether it does not matter either that a disk is full where it ends.
@@ -27,12 +29,22 @@ class _Output(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
-            if not (self.is_for_people or isinstance(error, BrokenPipeError)):
-                raise
+            self._go_on_after(error)
             return super().write(data)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._go_on_after(error)
+            super().flush()
+
+    def _go_on_after(self, error: OSError) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        if not (self.is_for_people or isinstance(error, BrokenPipeError)):
+            raise error
 
 
 def prepare_streams() -> None:
@@ -68,12 +80,10 @@ def insist_on_utf8() -> None:
 
 
 def _output(number: int, *, encoding: str, line_buffering: bool) -> TextIO:
-    file = _Output(number, "w", closefd=False)
+    file = _Output(io.FileIO(number, "w", closefd=False))
     file.is_for_people = number == 2
     # A character that UTF-8 lacks (half of a pair) is written as `\udcff`, which is JSON's own way to write it.
-    return io.TextIOWrapper(
-        io.BufferedWriter(file), encoding=encoding, errors="backslashreplace", line_buffering=line_buffering
-    )
+    return io.TextIOWrapper(file, encoding=encoding, errors="backslashreplace", line_buffering=line_buffering)
 
 
 def _is_open(number: int) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def verify(
     context: typer.Context,
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.")],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", parser=common.read_path, help="A plan file.")],
     output_format: common.FormatOption = common.OutputFormat.text,
     config: common.ConfigOption = None,
 ) -> None:

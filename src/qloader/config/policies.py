@@ -117,28 +117,35 @@ class PricesConfig(Section):
     per_million_tokens: Annotated[dict[Text, Price], BeforeValidator(none_is_empty)] = Field(
         default_factory=dict,
         json_schema_extra={"x-unit": "section"},
-        description="The price of a million tokens, by the embedder's name in the estimate.",
+        description="The price of a million tokens, by the embedder's name in the estimate. Others are overlooked, so "
+        "that several configs may have one list; `validate` names them.",
     )
 
 
 def check_policies(config: Config, parsed: ParsedFile) -> Iterator[Mistake]:
-    """What is wrong with policies and prices in the light of the rest: sources, embedders, each other."""
-    for name in config.prices.per_million_tokens:
-        if name not in config.embedding.names:
-            path: Path_ = ("prices", "per_million_tokens", name)
-            yield Mistake(
-                parsed.keys.get(path), f"{dotted(path)}: {_unknown('embedder', name, config.embedding.names)}"
-            )
+    """What is wrong with policies in the light of the rest: sources, prices, each other."""
+    has_price = not config.prices.per_million_tokens.keys().isdisjoint(config.embedding.names)
     for name, policy in config.policies.items():
         for number, source in enumerate(policy.sources):
             if source not in config.sources:
-                path = ("policies", name, "sources", number)
+                path: Path_ = ("policies", name, "sources", number)
                 yield Mistake(parsed.values.get(path), f"{dotted(path)}: {_unknown('source', source, config.sources)}")
-        if policy.max_cost is not None and not config.prices.per_million_tokens:
+        if policy.max_cost is not None and not has_price:
             path = ("policies", name, "max_cost")
-            text = f"no price is configured; set prices.per_million_tokens, e.g. {{{config.embedding.names[0]}: 0.02}}"
+            first = config.embedding.names[0]
+            text = f"no price of its embedders is configured; set prices.per_million_tokens, e.g. {{{first}: 0.02}}"
             yield Mistake(parsed.keys.get(path), f"{dotted(path)}: {text}")
     yield from _contradictions(config, parsed)
+
+
+def find_unused_prices(config: Config) -> dict[str, str]:
+    """Prices of what the config does not embed with, each with the embedder that may be meant, or an empty text.
+
+    They are no mistake: several configs may have one list of prices.
+    """
+    names = config.embedding.names
+    unused = [name for name in config.prices.per_million_tokens if name not in names]
+    return {name: next(iter(get_close_matches(name, names, 1)), "") for name in unused}
 
 
 def _contradictions(config: Config, parsed: ParsedFile) -> Iterator[Mistake]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -31,6 +32,7 @@ from qloader.embedding.cache_file import (
     count_in,
     exported,
     forget,
+    is_cache,
     is_damage,
     is_whole,
     only_one,
@@ -42,14 +44,22 @@ from qloader.embedding.cache_file import (
 )
 from qloader.errors import EmbeddingError
 from qloader.folders import make_private_folder
+from qloader.outputs import check_replaceable
 
 ROOM_LEFT = 0.9
 """How full the cache is after what was not used for longest went, so that it does not have to go one by one."""
 
+ROOM_TO_OPEN = 1 << 16
+"""Bytes: for whoever opens it SQLite makes a file of half as many beside it (-shm)."""
+
 _AT_ONCE = 900
+
+NOT_OURS = "another program or a newer qloader made it"
+"""Why a file cannot be used that can be opened."""
 
 Vector: TypeAlias = npt.NDArray[np.float32]
 T = TypeVar("T")
+N = TypeVar("N")
 
 
 def days() -> int:
@@ -110,7 +120,8 @@ class Imported:
 class EmbeddingCache:
     """An open cache. May be used by several threads, and its file by several processes, at once.
 
-    Where the file cannot be used (read-only, busy, of a newer qloader) it finds nothing and keeps nothing.
+    Where the file cannot be used (read-only, busy, of a newer qloader) it finds nothing and keeps nothing, and says so
+    when there is something to keep.
     """
 
     def __init__(
@@ -130,6 +141,8 @@ class EmbeddingCache:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._why = ""
+        self._is_loss_told = False
         self._open()
 
     @classmethod
@@ -184,13 +197,14 @@ class EmbeddingCache:
         """The vectors of those keys that are there, as float32; those that are damaged are not."""
         return self._guarded(lambda connection: self._get(connection, keys), {})
 
-    def put_many(self, keys: Sequence[bytes], vectors: Vector, *, model: str) -> int:
+    def put_many(self, keys: Sequence[bytes], vectors: Vector, *, model: str, is_told: bool = True) -> int:
         """Keeps vectors; those whose keys are there already stay as they are.
 
         Args:
             keys: One for each vector.
             vectors: One a row.
             model: Whose they are, for `stats`.
+            is_told: Whether it is said, once, where they cannot be kept.
 
         Returns:
             How many are new.
@@ -206,7 +220,14 @@ class EmbeddingCache:
             key: (data := (half if fits[number] else whole)[number].tobytes(), checksum(key, data))
             for number, key in enumerate(keys)
         }
-        return self._guarded(lambda connection: self._put(connection, rows, model, vectors.shape[1]), 0)
+        kept = self._guarded(lambda connection: self._put(connection, rows, model, vectors.shape[1]), None)
+        if kept is None and is_told and not self._is_loss_told:
+            self._is_loss_told = True
+            self._tell(
+                f"The embedding cache {self.path} cannot be used ({self._why or NOT_OURS}): what is embedded now is "
+                "not kept there, and would be paid for again."
+            )
+        return kept or 0
 
     def stats(self) -> CacheStats:
         """What the cache holds.
@@ -265,8 +286,10 @@ class EmbeddingCache:
             How many there are.
 
         Raises:
+            ConfigError: A file is there that is no exported cache, or the cache itself.
             EmbeddingError: The file cannot be written, or the cache not be read.
         """
+        check_replaceable(path, lambda head: is_cache(head) and not path.samefile(self.path), what="exported cache")
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
 
         def copy(connection: sqlite3.Connection) -> int:
@@ -380,7 +403,7 @@ class EmbeddingCache:
             tidy(connection)
         return len(new)
 
-    def _guarded(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+    def _guarded(self, work: Callable[[sqlite3.Connection], T], nothing: N) -> T | N:
         """Does something with the cache, as far as it can be used; what fails loses only speed."""
         with self._lock:
             if self._connection is None:
@@ -388,6 +411,7 @@ class EmbeddingCache:
             try:
                 return work(self._connection)
             except sqlite3.Error as error:  # busy, read-only, a full disk
+                self._why = self._explain(error)
                 if is_damage(error):
                     self._begin_anew()
                 return nothing
@@ -395,12 +419,12 @@ class EmbeddingCache:
     def _insisting(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The same for whoever asks for just this: it is done, or is an error."""
         with self._lock:
-            why = "it cannot be opened, or another program or a newer qloader made it"
+            why = self._why or NOT_OURS
             try:
                 if self._connection is not None:
                     return work(self._connection)
             except sqlite3.Error as error:
-                why = str(error)
+                why = self._explain(error)
         raise EmbeddingError(
             f"the embedding cache {self.path} cannot be used: {why}",
             remedy="Check its folder and the space on its disk. It may be deleted: what is needed of it is embedded "
@@ -409,7 +433,7 @@ class EmbeddingCache:
 
     def _open(self) -> None:
         """Opens the file, made anew where it is damaged; none where that cannot be."""
-        with contextlib.suppress(OSError, sqlite3.Error):
+        try:
             make_private_folder(self.path.parent)
             with only_one(self.path):
                 try:
@@ -421,6 +445,17 @@ class EmbeddingCache:
                     self._connection = connect(self.path)
                 facts = self.path.stat()
                 self._file = facts.st_dev, facts.st_ino
+        except (OSError, sqlite3.Error) as error:
+            self._why = self._explain(error)
+
+    def _explain(self, error: OSError | sqlite3.Error) -> str:
+        """What an error says of the file; SQLite has no word of its own for a disk that has no room for its -shm."""
+        if isinstance(error, OSError):
+            return error.strerror or str(error)
+        with contextlib.suppress(OSError):
+            if "disk I/O" in str(error) and shutil.disk_usage(self.path.parent).free < ROOM_TO_OPEN:
+                return "its disk is full"
+        return str(error)
 
     def _begin_anew(self) -> None:
         """Puts the damaged file aside, unless another process has done so already, and opens the one there is then."""

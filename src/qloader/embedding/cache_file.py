@@ -79,6 +79,15 @@ def connect(path: Path) -> sqlite3.Connection | None:
     return connection
 
 
+def is_cache(head: bytes) -> bool:
+    """Whether a file begins as a cache or its export. A state's pages are of another size."""
+    application = int.from_bytes(head[68:72], "big")
+    return head.startswith(b"SQLite format 3\0") and (int.from_bytes(head[16:18], "big"), application) == (
+        PAGE_BYTES,
+        APPLICATION_ID,
+    )
+
+
 def check_export(other: sqlite3.Connection, path: Path) -> None:
     """Refuses a file that is no export.
 

@@ -85,8 +85,13 @@ def find_differences(found: CollectionSettings, wanted: CollectionSettings) -> l
     ]
 
 
-def check_fixed(differences: Iterable[Difference], *, collection: str) -> None:
+def check_fixed(differences: Iterable[Difference], *, collection: str, state: str) -> None:
     """Refuses what a collection that is there cannot become.
+
+    Args:
+        differences: What `find_differences` found.
+        collection: The collection's name.
+        state: How an error names the state that belongs to it.
 
     Raises:
         ConfigError: The config says another number of shards, or another datatype.
@@ -98,7 +103,7 @@ def check_fixed(differences: Iterable[Difference], *, collection: str) -> None:
                 f"the collection {collection} has {has}, and index.settings.{one.key} "
                 f"says {one.wanted}: that is said when a collection is made, and never changes",
                 remedy=f"Set index.settings.{one.key} to {one.found}, or load a new one: choose another name in "
-                "index.collection, and move the state away.",
+                f"index.collection, and move {state} away.",
             )
 
 

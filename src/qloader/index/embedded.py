@@ -39,6 +39,7 @@ from qloader.index.marker import (
     Marker,
     collection_folder,
     find_target,
+    load_anew,
     os_errors,
     read_marker,
     remove_target,
@@ -99,6 +100,7 @@ class EmbeddedIndex:
         lock_wait: Seconds to wait where another process has the collection open.
         guard: Called before each batch that changes something; raises where this process may change nothing any more.
         is_itself: Whether the name is the collection's own, which stands for no other.
+        state: How errors name the state that belongs to the collection.
     """
 
     def __init__(
@@ -110,8 +112,10 @@ class EmbeddedIndex:
         lock_wait: float = LOCK_WAIT,
         guard: Guard = allow,
         is_itself: bool = False,
+        state: str = "its state",
     ) -> None:
         self._path = path
+        self._state = state
         self._name = collection
         self._is_itself = is_itself
         self._collection = self._find_target()
@@ -235,6 +239,20 @@ class EmbeddedIndex:
             raise self._gone()
         self._guard()
         write_marker(self._folder, Marker(self._collection, lineage, pipeline))
+
+    def mark_again(self, *, lineage: str, pipeline: str) -> bool:
+        """Records both where nothing is recorded any more: if there are points, and each says that the lineage owns it.
+
+        Returns:
+            Whether that is so; where not, nothing is written.
+        """
+        self._check_open()
+        points = int(self._load().info().points_count)
+        self._check_vectors()
+        if not points or self._count(_others(lineage)):
+            return False
+        self.mark(lineage=lineage, pipeline=pipeline)
+        return True
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Writes points, whole: an existing point of the same id is replaced."""
@@ -552,11 +570,17 @@ class EmbeddedIndex:
             if self._shard is None:
                 self._lock.take(self._lock_wait)
                 try:
-                    self._shard = _load(self._folder)
+                    self._shard = self._load_engine()
                 except BaseException:
                     self._lock.give_back()
                     raise
             return self._shard
+
+    def _load_engine(self) -> EdgeShard:
+        from qdrant_edge import EdgeShard
+
+        with self._engine_errors("opened"):
+            return EdgeShard.load(str(self._folder / SHARD))
 
     def _build(self, dense: int | None, settings: CollectionSettings) -> None:
         """Makes an empty shard under another name, so that `shard` is always a whole one."""
@@ -613,7 +637,7 @@ class EmbeddedIndex:
             # Whether they are mappings is seen here, once.
             return {**config, "vectors": {**(config.get("vectors") or {})}, _SPARSE: {**(config.get(_SPARSE) or {})}}
         except (ValueError, TypeError, AttributeError) as error:
-            raise IndexUnavailableError(f"{file} is damaged", remedy=_LOAD_ANEW) from error
+            raise IndexUnavailableError(f"{file} is damaged", remedy=load_anew(self._folder, self._state)) from error
 
     def _stored_vectors(self) -> dict[str, Any]:
         stored = self._stored()
@@ -630,7 +654,8 @@ class EmbeddedIndex:
     def _wrong_vectors(self, what: str) -> ForeignIndexError:
         return ForeignIndexError(
             f"the collection {self._collection} in {self._path} has other vectors than qloader makes: {what}",
-            remedy="Choose another name in index.collection, or move the index folder away and load it anew.",
+            remedy="Choose another name in index.collection, or move "
+            f"{self._folder} and {self._state} away and load it anew.",
         )
 
     def _gone(self) -> ForeignIndexError:
@@ -641,26 +666,16 @@ class EmbeddedIndex:
 
     @contextlib.contextmanager
     def _engine_errors(self, what: str) -> Iterator[None]:
-        with _engine_errors(f"the embedded index {self._folder} cannot be {what}"):
+        with _engine_errors(f"the embedded index {self._folder} cannot be {what}", self._folder, self._state):
             yield
-
-
-_LOAD_ANEW = "Restore the index folder from a backup, or move it and the state away and load it anew."
 
 
 class _NoPointError(Exception):
     """The engine knows no such point."""
 
 
-def _load(folder: Path) -> EdgeShard:
-    from qdrant_edge import EdgeShard
-
-    with _engine_errors(f"the embedded index {folder} cannot be opened"):
-        return EdgeShard.load(str(folder / SHARD))
-
-
 @contextlib.contextmanager
-def _engine_errors(what: str) -> Iterator[None]:
+def _engine_errors(what: str, folder: Path, state: str) -> Iterator[None]:
     """Turns what the engine raises (plain `Exception`, or a Rust panic) into errors with a remedy."""
     try:
         yield
@@ -675,7 +690,8 @@ def _engine_errors(what: str) -> Iterator[None]:
             raise held(what) from error  # some other program
         full = "No space left" in text or "StorageFull" in text
         raise IndexUnavailableError(
-            f"{what}: {text}", remedy="Free some space, then run the same command again." if full else _LOAD_ANEW
+            f"{what}: {text}",
+            remedy="Free some space, then run the same command again." if full else load_anew(folder, state),
         ) from error
 
 

@@ -75,7 +75,7 @@ class FolderLock:
 
     def _wait_for(self, name: str, deadline: float) -> int:
         while True:
-            with os_errors(f"the embedded index {self._folder} cannot be opened"):
+            with os_errors(f"the embedded index {self._folder} cannot be opened, for which its files must be writable"):
                 descriptor = _try(self._folder / name)
             if descriptor is not None:
                 return descriptor

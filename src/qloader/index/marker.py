@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ POINTER_FORMAT = "qloader.pointer/1"
 POINTER = ".target.json"
 """What a pointer file is called, after the collection that stands for another."""
 SHARD = "shard"
+_LOG_FILE = re.compile(r"(open|closed)-\d+")
+_LOG_BEGINS = b"wal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def find_target(path: Path, collection: str) -> str:
         pass
     raise ForeignIndexError(
         f"{file} is damaged, or by a newer qloader: it does not say which collection {collection} stands for",
-        remedy="Restore it from a backup, or move the index folder away and load it anew.",
+        remedy="Restore it from a backup. Or delete it and run the command again, which writes it anew or says how.",
     )
 
 
@@ -140,12 +143,79 @@ def read_marker(path: Path, collection: str, *, is_itself: bool = False) -> Mark
     except (ValueError, KeyError, TypeError) as error:
         raise ForeignIndexError(
             f"{file} is damaged: it does not say whose index this is",
-            remedy="Restore it from a backup, or move the index folder away and load it anew.",
+            remedy="Restore it from a backup. Or delete it: `qloader refresh` writes it anew where all points are this "
+            "state's.",
         ) from error
     raise ForeignIndexError(
         f"{file} has the format {found!r}, and this qloader knows {FORMAT}",
         remedy="Use the qloader that wrote it, or a newer one.",
     )
+
+
+def find_unmarked(path: Path, collection: str, *, is_itself: bool = False) -> Path | None:
+    """The marker that is missing from a collection's folder that may hold points; None where none is missing.
+
+    Raises:
+        ForeignIndexError: The pointer file is none.
+        IndexUnavailableError: The folder cannot be read.
+    """
+    folder = collection_folder(path, collection if is_itself else find_target(path, collection))
+    with os_errors(f"the embedded index {folder} cannot be read"):
+        return folder / MARKER if not (folder / MARKER).exists() and _may_hold_points(folder / SHARD) else None
+
+
+def check_files(path: Path, collection: str, *, state: str) -> None:
+    """Looks, without the engine, at those of its files that it has to read before anything else, which are small.
+
+    Args:
+        path: The folder of the embedded index.
+        collection: The collection's name.
+        state: How an error names the state that belongs to it.
+
+    Raises:
+        ForeignIndexError: The pointer file is none.
+        IndexUnavailableError: The engine could not open the collection, or a file cannot be read.
+    """
+    folder = collection_folder(path, find_target(path, collection))
+    shard = folder / SHARD
+    with os_errors(f"the embedded index {folder} cannot be read"):
+        facts = [shard / "edge_config.json", shard / "wal" / "first-index"]
+        facts += [segment / "segment.json" for segment in _entries(shard / "segments")]
+        log = [file for file in _entries(shard / "wal") if _LOG_FILE.fullmatch(file.name)]
+        damaged = [file for file in facts if not _is_json(file)] + [file for file in log if not _is_log(file)]
+    if damaged:
+        raise IndexUnavailableError(
+            f"{damaged[0]} is damaged, so that the embedded index cannot be opened", remedy=load_anew(folder, state)
+        )
+
+
+def load_anew(folder: Path, state: str) -> str:
+    """What to do about a collection that its engine cannot read.
+
+    Args:
+        folder: The collection's.
+        state: How to name the state that belongs to it.
+    """
+    return f"Restore {folder} from a backup, or move it and {state} away and load it anew."
+
+
+def _is_json(file: Path) -> bool:
+    """Whether a file holds a JSON object; one that is missing passes, since the engine may be about to write it."""
+    try:
+        return isinstance(json.loads(file.read_bytes()), dict)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except ValueError:
+        return False
+
+
+def _is_log(file: Path) -> bool:
+    """Whether a part of the engine's log begins as one; one that is gone again passes."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_LOG_BEGINS)) == _LOG_BEGINS
+    except FileNotFoundError:
+        return True
 
 
 def _may_hold_points(shard: Path) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qloader.index.marker import Marker, find_target, read_marker
+from qloader.index.marker import Marker, check_files, find_target, find_unmarked, read_marker
 from qloader.index.protocol import Guard, allow
 from qloader.retrying import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
     from qloader.index.protocol import Index
 
-__all__ = ["Marker", "find_target", "open_index", "read_marker"]
+__all__ = ["Marker", "check_files", "find_target", "find_unmarked", "open_index", "read_marker"]
 
 
 def open_index(
@@ -28,6 +28,7 @@ def open_index(
     guard: Guard = allow,
     is_itself: bool = False,
     tenant: str = "",
+    state: str = "its state",
 ) -> Index:
     """Opens an index, lazily: nothing is read, locked or connected before the first call.
 
@@ -43,6 +44,7 @@ def open_index(
         guard: Called before each write; raises where this process may write nothing any more.
         is_itself: Whether the name is one collection's own, which stands for no other.
         tenant: Whose points are meant in a collection on a server that is shared; empty for one of one's own.
+        state: How errors name the state that belongs to the collection.
 
     Raises:
         ValueError: Neither a path nor a url is given.
@@ -52,7 +54,7 @@ def open_index(
         from qloader.index.embedded import LOCK_WAIT, EmbeddedIndex
 
         wait = LOCK_WAIT if lock_wait is None else lock_wait
-        return EmbeddedIndex(embedded_path, collection, lock_wait=wait, guard=guard, is_itself=is_itself)
+        return EmbeddedIndex(embedded_path, collection, lock_wait=wait, guard=guard, is_itself=is_itself, state=state)
     if url is None:
         raise ValueError("an index needs a path or a url")
     from qloader.index.server import connect

@@ -20,6 +20,7 @@ import orjson
 from xxhash import xxh3_128
 
 from qloader.errors import PlanError, QloaderError
+from qloader.outputs import check_replaceable
 from qloader.planning.encoding import change_from_dict, header_as_dict, header_from_dict
 from qloader.planning.plan import FORMAT, Change, PlanHeader, Version
 
@@ -56,8 +57,10 @@ class FilePlan:
         """The same plan in another place, written atomically.
 
         Raises:
+            ConfigError: A file is there that is no plan.
             QloaderError: It cannot be written there.
         """
+        check_replaceable(path, _is_plan, what="plan")
         with _explained(path), self.path.open("rb") as file, _replacing(path) as target:
             while block := file.read(_BLOCK):
                 target.write(block)
@@ -90,8 +93,10 @@ class ChangesFile:
             header: Everything but the changes; its digest is ignored.
 
         Raises:
+            ConfigError: A file is there that is no plan.
             QloaderError: The file cannot be written.
         """
+        check_replaceable(path, _is_plan, what="plan")
         digest = xxh3_128()
         with _explained(path), _replacing(path) as file:
             for block in self.blocks(header):
@@ -124,6 +129,10 @@ class ChangesFile:
             yield block
         yield b"\n],\n" if self._count else b"],\n"
         yield _field("warnings", fields["warnings"]) + b",\n"
+
+
+def _is_plan(head: bytes) -> bool:
+    return b"qloader.plan/" in head  # one that was damaged or formatted anew may be replaced too
 
 
 def read_plan(path: Path) -> FilePlan:

@@ -158,8 +158,9 @@ def _foot(found: Adoption, quote: Callable[[str], str]) -> Iterator[str]:
     else:
         cost = "" if dense.cost is None else f", about {format_cost(dense.cost, dense.currency)}"
         spared = f", about {counted(dense.tokens, 'token')} that are not paid for again{cost}" if dense.taken else ""
+        cached = f"In the embedding cache before: {counted(dense.cached, 'text')}. " if dense.cached else ""
         yield (
-            f"Taken over: the vectors of {counted(dense.taken, 'text')}{spared}. "
+            f"Taken over: the vectors of {counted(dense.taken, 'text')}{spared}. {cached}"
             f"Left to embed: {counted(dense.to_embed, 'text')}."
         )
     if found.result.estimate is not None:

@@ -34,6 +34,16 @@ ROOM_TO_READ = 1 << 16
 KEPT_BACKUPS = 5
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file where a state may be.
+
+    Raises:
+        StateError: Nobody may look.
+    """
+    with translated(path):
+        return path.exists()
+
+
 def open_reading(path: Path) -> sqlite3.Connection | None:
     """Opens an existing state without writing to it; None where there is none.
 
@@ -42,9 +52,9 @@ def open_reading(path: Path) -> sqlite3.Connection | None:
         StateOutdatedError: It was written by an older qloader.
         StateVersionError: It was written by a newer qloader.
     """
-    if not path.exists() or path.stat().st_size == 0:
-        return None
     with translated(path):
+        if not path.exists() or path.stat().st_size == 0:
+            return None
         connection, version = _open_reading(path)
         if version == latest_version():
             return connection
@@ -78,7 +88,7 @@ def open_writing(
         StateError: It is missing, older and not to be migrated, damaged, or cannot be written.
         StateVersionError: It was written by a newer qloader.
     """
-    if not path.exists():
+    if not is_there(path):
         if not create:
             raise StateError(
                 f"there is no state at {path}",
@@ -143,7 +153,7 @@ def read_version(path: Path) -> int:
     Raises:
         StateError: There is no state, or it cannot be read.
     """
-    if not path.exists():
+    if not is_there(path):
         raise StateError(f"there is no state at {path}", remedy="The first `qloader apply` makes one.")
     with translated(path):
         connection, version = _open(path, "mode=ro")
@@ -220,7 +230,7 @@ def _kind(error: Exception, path: Path) -> type[StateError]:
     if "locked" in words or "busy" in words:
         return StateBusyError
     unopened = ("not a database", "malformed", "readonly", "Read-only", "Permission", "unable to open")
-    return StateConnectionError if path.is_dir() or any(part in words for part in unopened) else StateError
+    return StateConnectionError if _is_folder(path) or any(part in words for part in unopened) else StateError
 
 
 def _free(path: Path) -> int:
@@ -229,6 +239,10 @@ def _free(path: Path) -> int:
         return shutil.disk_usage(path.parent if path.parent.exists() else Path("/")).free
     except OSError:
         return ROOM_TO_READ  # what is said of the error must not depend on it
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - false where nobody may look
 
 
 def _explain(error: Exception, path: Path) -> tuple[str, str]:  # noqa: PLR0911 - a table of words
@@ -256,7 +270,7 @@ def _explain(error: Exception, path: Path) -> tuple[str, str]:  # noqa: PLR0911 
             f"the state {path} is busy: another process is writing to it",
             "Wait for it to end and run the command again.",
         )
-    if path.is_dir():
+    if _is_folder(path):
         return f"the state {path} is a folder, not a file", "Set state.path to a file, or move the folder away."
     if "not a database" in words or "malformed" in words:
         return (

@@ -19,7 +19,7 @@ class CommitWatch:
     """Watches the refs of all `git` sources that are folders, until it is closed."""
 
     def __init__(self, settings: Settings, notices: Notices) -> None:
-        """Begins to watch.
+        """Begins to watch: what changes from here on is told.
 
         Args:
             settings: The config.
@@ -32,6 +32,7 @@ class CommitWatch:
             for name, source in settings.config.sources.items()
             if isinstance(source, GitSourceConfig) and not is_remote(source.url)
         ]
+        self._known = {name: self._commit(name) for name in self._names}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch-commits", daemon=True)
         if self._names:
@@ -44,13 +45,12 @@ class CommitWatch:
             self._thread.join()
 
     def _run(self) -> None:
-        known = {name: self._commit(name) for name in self._names}
         while not self._stop.wait(LOOK_EVERY):
-            for name, before in known.items():
+            for name, before in self._known.items():
                 now = self._commit(name)
                 if now != before:
                     self._notices.tell([name], BY)
-                known[name] = now
+                self._known[name] = now
 
     def _commit(self, name: str) -> str | None:
         """The commit that a source reads now; None where it cannot be told, which the next look says why."""

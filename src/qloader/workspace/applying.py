@@ -10,7 +10,6 @@ from functools import partial
 from qloader.applying.events import Finished, Listener, Started, tell_nobody
 from qloader.applying.preconditions import (
     check_config,
-    check_index,
     check_pipeline,
     check_state,
     check_vectors,
@@ -28,6 +27,7 @@ from qloader.render.progress import NoProgress, Progress
 from qloader.state.records import Lease, SourceRecord, StateHeader, count_held
 from qloader.state.store import StateStore
 from qloader.workspace.identities import is_stranger
+from qloader.workspace.ownership import check_files, check_ours
 from qloader.workspace.planning import describe_embedded
 from qloader.workspace.replacing import (
     Replacement,
@@ -106,7 +106,7 @@ def _apply(
         see_to_target(settings, index, known)
         info = _look(settings, index, without_engine=replaces or header.is_empty)
         documents = count_held(records.values())
-        check_index(info, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
+        check_ours(settings, info, known, documents=documents)
         check_pipeline(info, settings.here)
         if not replaces:  # a new collection is made as the config says
             _check_settings(settings, index, info)
@@ -150,7 +150,10 @@ def _look(settings: Settings, index: Index, *, without_engine: bool) -> Collecti
     """
     if not without_engine or settings.embedded_path is None:
         return index.describe()
-    return describe_embedded(settings)
+    info = describe_embedded(settings)
+    if info is not None:
+        check_files(settings)
+    return info
 
 
 def _clear(settings: Settings, state: StateStore, index: Index, known: StateHeader) -> None:
@@ -173,7 +176,9 @@ def _check_settings(settings: Settings, index: Index, info: CollectionInfo | Non
     """
     wanted = settings.config.index.settings.given
     if info is not None and not info.is_shared and not FIXED.isdisjoint(wanted):
-        check_fixed(find_differences(index.settings(), wanted), collection=settings.collection)
+        check_fixed(
+            find_differences(index.settings(), wanted), collection=settings.collection, state=settings.state_name
+        )
 
 
 def _bring_in_line(

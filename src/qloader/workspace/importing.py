@@ -26,7 +26,7 @@ from qloader.workspace.settings import Settings
 
 if TYPE_CHECKING:
     from qloader.config.embedders import DenseSection
-    from qloader.workspace.taking import ModelCheck
+    from qloader.workspace.taking import ModelCheck, Taking
 
 __all__ = ["Adoption", "Dense", "ImportRequest", "import_collection"]
 
@@ -37,8 +37,8 @@ class Dense:
 
     Attributes:
         check: How the model that made the collection's compares with the config's.
-        taken: Texts of the collection whose vectors are at hand and were not paid for now: taken over, or in the cache
-            before.
+        taken: Texts whose vectors were taken over from the collection.
+        cached: Texts of the collection whose vectors the embedding cache had before.
         to_embed: Texts that an apply of the plan sends to the provider.
         tokens: About so many tokens the texts taken over have.
         cost: Their price; None where no price is configured.
@@ -47,6 +47,7 @@ class Dense:
 
     check: ModelCheck
     taken: int
+    cached: int
     to_embed: int
     tokens: int
     cost: float | None
@@ -126,7 +127,7 @@ def import_collection(
             check = taking.run(progress, is_trusted=request.trust_model)
             notes += taking.notes()
             result = replace(result, estimate=_estimate_again(settings, section, matching, result))
-            dense = _dense(settings, section, check, matching, result.estimate)
+            dense = _dense(settings, section, check, taking, matching, result.estimate)
         matching.conclude()
         if count := matching.count_with_metadata():
             notes.append(
@@ -189,14 +190,21 @@ def _estimate_again(
 
 
 def _dense(
-    settings: Settings, section: DenseSection, check: ModelCheck, matching: Matching, estimate: Estimate | None
+    settings: Settings,
+    section: DenseSection,
+    check: ModelCheck,
+    taking: Taking,
+    matching: Matching,
+    estimate: Estimate | None,
 ) -> Dense:
     texts, missing = matching.count_texts()
     to_embed = missing
     if estimate is not None and estimate.cached is not None:
         # What the cache has of elsewhere is known too, where no prefix hides it.
         to_embed = estimate.points - estimate.cached - estimate.repeated
-    tokens = round((matching.count_taken_characters() - check.characters) / CHARACTERS_A_TOKEN)
+    taken = texts - missing - check.embedded - taking.cached
+    characters = matching.count_taken_characters() - check.characters - taking.cached_characters
+    tokens = round(characters / CHARACTERS_A_TOKEN)
     price = settings.prices.per_million_tokens.get(section.label)
     cost = None if price is None else tokens * price / 1_000_000
-    return Dense(check, texts - missing - check.embedded, to_embed, tokens, cost, settings.prices.currency)
+    return Dense(check, taken, taking.cached, to_embed, tokens, cost, settings.prices.currency)

@@ -22,7 +22,7 @@ def main() -> None:
     if task is None:
         return
     try:
-        answer = tidy_up(Path(task["path"]), task["collection"], task["lineage"])
+        answer = tidy_up(Path(task["path"]), task["collection"], task["lineage"], task["state"])
     except QloaderError as error:
         answer = {"error": str(error), "remedy": error.remedy}
     with contextlib.suppress(BrokenPipeError):  # whoever asked was killed
@@ -30,18 +30,19 @@ def main() -> None:
         sys.stdout.flush()
 
 
-def tidy_up(path: Path, collection: str, lineage: str) -> dict[str, Any]:
+def tidy_up(path: Path, collection: str, lineage: str, state: str) -> dict[str, Any]:
     """Tidies a collection up.
 
     Args:
         path: The folder of the embedded index.
         collection: The collection's own name.
         lineage: Whose points are counted before and after.
+        state: How errors name the state that belongs to the collection.
 
     Returns:
         The points and the bytes on the disk, before and after.
     """
-    with contextlib.closing(EmbeddedIndex(path, collection, is_itself=True)) as index:
+    with contextlib.closing(EmbeddedIndex(path, collection, is_itself=True, state=state)) as index:
         points, size = index.count(lineage=lineage), index.size()
         index.optimize()
         index.flush()

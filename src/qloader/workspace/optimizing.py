@@ -13,11 +13,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from qloader.applying.preconditions import check_index, check_state
+from qloader.applying.preconditions import check_state
 from qloader.counting import counted
 from qloader.errors import ConfigError, IndexUnavailableError
 from qloader.index.open import find_target
 from qloader.render.progress import NoProgress, Progress
+from qloader.workspace.ownership import check_ours
 from qloader.workspace.planning import describe_embedded
 from qloader.workspace.processes import start
 from qloader.workspace.replacing import check_not_switching
@@ -74,9 +75,14 @@ def optimize(settings: Settings, *, progress: Progress | None = None) -> Optimiz
         check_state(header, settings.here)
         check_not_switching(header)
         documents = sum(source.documents for source in state.sources())
-        check_index(describe_embedded(settings), header, documents=documents, collection=settings.collection)
+        check_ours(settings, describe_embedded(settings), header, documents=documents)
         collection = find_target(path, settings.collection)
-        task = {"path": str(path), "collection": collection, "lineage": header.lineage}
+        task = {
+            "path": str(path),
+            "collection": collection,
+            "lineage": header.lineage,
+            "state": settings.state_name,
+        }
         begun = time.monotonic()
         with (progress or NoProgress()).phase("optimize", None):
             found = _run(task, collection)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qloader.applying.preconditions import check_index, check_state, check_target
+from qloader.applying.preconditions import check_state, check_target
 from qloader.documents.document import SKIP_REASONS
 from qloader.documents.hashing import EMPTY_ROOT
 from qloader.errors import ConfigError, ForeignIndexError, GuardError, QloaderError, SourceError, StalePlanError
@@ -43,6 +43,7 @@ from qloader.state.reader import StateReader
 from qloader.state.records import IntentRecord, Pace, SourceRecord, StateHeader
 from qloader.workspace.applied import find_reusable
 from qloader.workspace.identities import is_stranger
+from qloader.workspace.ownership import check_files, check_ours
 from qloader.workspace.settings import Settings
 from qloader.workspace.since import Since, list_since
 from qloader.workspace.targets import check_targets
@@ -346,16 +347,19 @@ def _with_drift(settings: Settings, known: Known, progress: Progress) -> Known:
 
 
 def check_embedded_marker(settings: Settings, header: StateHeader | None, documents: int) -> None:
-    """Compares the embedded index's own small file with the state, without opening the engine.
+    """Compares the embedded index's own small file with the state, and looks at those of the engine, without it.
 
     Raises:
         ForeignIndexError: The index is another state's, or gone.
+        IndexUnavailableError: The engine could not open it.
     """
     if settings.embedded_path is not None:
         info = describe_embedded(settings)
         if info is None and header is not None and header.target:  # the next apply lets the name stand for that again
             info = describe_embedded(settings, header.target)
-        check_index(info, header, documents=documents, collection=settings.collection)
+        check_ours(settings, info, header, documents=documents)
+        if info is not None:
+            check_files(settings)
 
 
 def _check_embedded_target(settings: Settings, header: StateHeader | None) -> None:

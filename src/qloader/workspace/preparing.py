@@ -86,24 +86,31 @@ class Pool:
         self._workers.clear()
 
     def put(self, task: _Task) -> None:
-        """Hands a task to the processes."""
+        """Hands a task to the processes; where all have ended, it fails."""
         with self._lock:
             self._tasks.append(task)
             self._share_out()
+            failed = self._forsaken()
+        _fail(failed)
 
     def after(self, worker: _Worker) -> None:
         """Hands out what waits, since a worker is done with a task, or has ended."""
         with self._lock:
             if not worker.is_alive:
                 failed, worker.tasks = list(worker.tasks), deque()
-                if not any(other.is_alive for other in self._workers):
-                    failed += self._tasks
-                    self._tasks.clear()
+                failed += self._forsaken()
             else:
                 failed = []
                 self._share_out()
-        for task in failed:
-            task.fail(_ended(task))
+        _fail(failed)
+
+    def _forsaken(self) -> list[_Task]:
+        """The tasks that wait, where no process is left to do them; they wait no more."""
+        if any(worker.is_alive for worker in self._workers):
+            return []
+        forsaken = list(self._tasks)
+        self._tasks.clear()
+        return forsaken
 
     def _share_out(self) -> None:
         while self._tasks and not self._is_closed:
@@ -249,6 +256,12 @@ def _hello(settings: Settings, sources: Sequence[str] | frozenset[str]) -> dict[
         "chunking": (config.chunking.max_chars, config.chunking.overlap_chars),
         "bm25": {name: embedding[name] for name in ("language", "k", "b", "avg_len")},
     }
+
+
+def _fail(tasks: Sequence[_Task]) -> None:
+    """Tells whoever waits for them; not under the pool's lock, since whoever is told may hand over another one."""
+    for task in tasks:
+        task.fail(_ended(task))
 
 
 def _ended(task: _Task) -> QloaderError:

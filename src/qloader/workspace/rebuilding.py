@@ -12,8 +12,9 @@ from qloader.errors import ForeignIndexError, StateError
 from qloader.index.protocol import Index
 from qloader.refreshing.rebuild import read_documents
 from qloader.render.progress import NoProgress, Progress
-from qloader.state.records import StateIdentity
+from qloader.state.records import StateIdentity, count_held
 from qloader.state.store import StateStore
+from qloader.workspace.ownership import check_marked
 from qloader.workspace.settings import Settings
 
 
@@ -54,6 +55,8 @@ def rebuild_state(settings: Settings, *, progress: Progress | None = None) -> Re
                 f"{settings.config.index.location}, so that no state can be rebuilt from it",
                 remedy="Check index.tenant, index.url and index.collection.",
             )
+        if info is not None and info.lineage is None:
+            check_marked(settings, state.header() if state and count_held(state.sources()) else None)
         if info is None or info.lineage is None:
             what = "there is no collection" if info is None else "qloader did not make the collection"
             where = f"{settings.collection} at {settings.config.index.location}"

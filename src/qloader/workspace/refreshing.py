@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qloader.applying.preconditions import check_index, check_pipeline, check_state, check_target
+from qloader.applying.preconditions import check_pipeline, check_state, check_target
 from qloader.errors import ConfigError, ForeignIndexError
 from qloader.index.collection_settings import find_differences
 from qloader.index.protocol import CollectionInfo, Index
@@ -15,6 +15,7 @@ from qloader.render.progress import NoProgress, Progress
 from qloader.state.records import StateHeader, count_held
 from qloader.state.store import StateStore
 from qloader.workspace.applied import check_comparable, find_applied
+from qloader.workspace.ownership import check_marked, check_ours, mark_again
 from qloader.workspace.replacing import check_not_switching
 from qloader.workspace.settings import Settings, nothing_applied
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None = None) -> Drift:
     """Compares every point with the state and notes in the state what the next plan has to repair.
+
+    An embedded collection that has lost the file that says whose it is gets it back, where all points are the state's.
 
     Args:
         settings: The config and what follows from it.
@@ -41,6 +44,7 @@ def refresh(settings: Settings, *, deep: bool = False, progress: Progress | None
         raise nothing_applied()
     with settings.write_state(create=False) as state:
         state.lock()
+        mark_again(settings, state)
         drift = look_for_drift(settings, state, deep=deep, progress=progress)
         state.replace_drift(drift.intents())
         return drift
@@ -64,9 +68,11 @@ def look_for_drift(
     sources = state.sources()
     with contextlib.closing(settings.open_index(is_patient=True)) as index:
         documents = count_held(sources)
+        if documents:
+            check_marked(settings, header)
         info = index.describe()
         _check_target(index, header)
-        check_index(info, header, documents=documents, collection=settings.collection, tenant=settings.tenant)
+        check_ours(settings, info, header, documents=documents)
         check_pipeline(info, settings.here)
         if info is None:
             return Drift(0, ())

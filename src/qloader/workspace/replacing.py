@@ -127,7 +127,7 @@ class Replacement(Run):
         file = self._settings.replacement_state
         try:
             info = index.describe()
-            check_index(info, known, documents=0, collection=name)
+            check_index(info, known, documents=0, collection=name, state=self._settings.state_name)
         except (ForeignIndexError, IndexUnavailableError) as error:
             if not isinstance(error, HeldError) and self._settings.embedded_path is not None:
                 error.remedy = _BEGIN_ANEW

@@ -11,6 +11,7 @@ from qloader.errors import ForeignIndexError, StateError
 from qloader.index.protocol import Index
 from qloader.state.records import StateHeader, count_held
 from qloader.state.store import StateStore
+from qloader.workspace.ownership import check_marked_beside, check_ours
 from qloader.workspace.replacing import (
     describes_replaced,
     rebuild_into,
@@ -71,7 +72,9 @@ def roll_back(settings: Settings) -> RolledBack:
         live = known.target or index.target()
         with contextlib.closing(settings.open_index(is_patient=True, target=known.replaced)) as other:
             info = other.describe()
-            check_index(info, known, documents=0, collection=known.replaced)
+            if info is not None and info.lineage is None:
+                check_marked_beside(settings, known.replaced)
+            check_index(info, known, documents=0, collection=known.replaced, state=settings.state_name)
             if info is None or live is None:
                 raise ForeignIndexError(
                     f"the collection {known.replaced} is gone, so that nothing can go back to it",
@@ -150,5 +153,5 @@ def _opened(settings: Settings, *, is_to_go_back: bool = False) -> Iterator[tupl
         see_to_target(settings, index, known, may_be=known.replaced if is_to_go_back else "")
         if index.target() is None:
             documents = count_held(state.sources())
-            check_index(None, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
+            check_ours(settings, None, known, documents=documents)
         yield state, index, known

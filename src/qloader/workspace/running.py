@@ -127,7 +127,7 @@ class Run:
             raise InterruptedRunError(
                 f"stopped after {done:,} of {counted(self._plan.header.summary.changes, 'change')}; "
                 f"they are {self.where_it_is}",
-                remedy="Run the same `qloader apply` again to go on from there, or plan anew.",
+                remedy="Run the same command again to go on from there, or plan anew.",
             )
         return replace(totals.result(), dense=_dense_work(self._embedders))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from qloader.applying.preconditions import check_index, check_state
+from qloader.applying.preconditions import check_state
 from qloader.errors import ConfigError, EmbeddingError, RerankError
 from qloader.index.fusing import fuse_weighted
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, FoundBy, Fusion, Hit, Index, Vectors, Where
@@ -16,6 +16,7 @@ from qloader.planning.selecting import match_documents
 from qloader.state.records import count_held
 from qloader.workspace.applied import check_comparable, find_applied
 from qloader.workspace.fusing import Fusing
+from qloader.workspace.ownership import check_ours
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings, nothing_applied
 
@@ -193,13 +194,7 @@ class Searcher:
             raise
         hits = self._ask(vectors, self._where, max(limit, self._reranker.top if self._reranker else 0))
         if not hits:  # nothing there, or nothing of ours: only now is it worth another question to a server
-            check_index(
-                self._index.describe(),
-                self._header,
-                documents=self._documents,
-                collection=self._settings.collection,
-                tenant=self._settings.tenant,
-            )
+            check_ours(self._settings, self._index.describe(), self._header, documents=self._documents)
         return self._reranked(query, hits)[:limit]
 
     def _reranked(self, query: str, hits: list[Hit]) -> list[Hit]:

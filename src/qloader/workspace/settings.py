@@ -229,10 +229,12 @@ class Settings:
 
     def has_state(self) -> bool:
         """Whether there is a state, which need not hold anything."""
+        from qloader.state.database import is_there
+
         copy = self.working_copy()
         if copy is not None:
             copy.sync()
-        return self.state.exists()
+        return is_there(self.state)
 
     def find_writer(self, state: StateStore) -> Lease | None:
         """Who is writing the state and alive, on this machine or, where it is remote, on any."""
@@ -355,6 +357,7 @@ class Settings:
             guard=guard or allow,
             is_itself=target is not None,
             tenant=self.tenant,
+            state=self.state_name,
         )
 
     def share_index(self, *, lock_wait: float | None = None) -> AbstractContextManager[Index]:
@@ -425,6 +428,11 @@ class Settings:
     def has_dense(self) -> bool:
         """Whether points have a dense vector."""
         return self.config.embedding.dense is not None
+
+    @property
+    def state_name(self) -> str:
+        """How an error names the state with what is beside it, where it has to be moved away."""
+        return f"the state {self.config.state.url or self.state}*"
 
     @property
     def replacement_state(self) -> Path:

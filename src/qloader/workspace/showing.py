@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from qloader.applying.faults import find_faults
-from qloader.applying.preconditions import check_index, check_state, find_resumable
+from qloader.applying.preconditions import check_state, find_resumable
 from qloader.applying.reading import cut
 from qloader.applying.work import Applied, PointLabels, Work, plan_write
 from qloader.documents.document import SKIP_REASONS, Document, Skipped
@@ -25,6 +25,7 @@ from qloader.sources.protocol import Source
 from qloader.state.records import DocumentRecord, count_held
 from qloader.state.store import StateStore
 from qloader.workspace.applying import check_fits_config
+from qloader.workspace.ownership import check_ours
 from qloader.workspace.planning import read_known
 from qloader.workspace.settings import Settings
 
@@ -236,7 +237,7 @@ def open_texts(settings: Settings, plan: Plan) -> Iterator[ChangedTexts]:
             lock_wait = 0.0 if state.writer() else None
             index = stack.enter_context(contextlib.closing(settings.open_index(lock_wait=lock_wait)))
             info = index.describe()
-            check_index(info, known, documents=documents, collection=settings.collection, tenant=settings.tenant)
+            check_ours(settings, info, known, documents=documents)
             index = None if info is None else index
         yield ChangedTexts(settings, plan, state, index, is_resumed=resumable is not None)
 

@@ -11,6 +11,8 @@ from qloader.sources.protocol import Listing, ListsChanges, ListsChangesAfter, S
 
 _FORMS = "Write 24h, 7d, 2026-11-01, 2026-11-01T10:00+02:00, or a commit, branch or tag of a git source."
 _WEEK = timedelta(weeks=1)
+_FIRST = datetime.min.replace(tzinfo=UTC)
+"""Before the year 1 there is nothing that could have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,13 @@ def parse_since(text: str, now: datetime | None = None) -> Since:
     local = now is None
     now = now or datetime.now().astimezone()
     if is_ago(text):
-        moment = _go_back(text, now)
+        moment = _go_back(text, now).astimezone(UTC)
     elif is_date(text):
         moment = _read_date(text, now, local=local)
     elif text and not text.startswith("-"):
         return Since(commit=text)
     else:
         raise ConfigError(f"--since {text!r} is no time", remedy=_FORMS)
-    moment = moment.astimezone(UTC)
     if moment > now:
         raise ConfigError(f"--since {text} lies in the future", remedy=_FORMS)
     return Since(moment=moment)
@@ -79,12 +80,11 @@ def list_since(source: Source, since: Since) -> Listing:
 
 
 def _go_back(text: str, now: datetime) -> datetime:
-    first = datetime.min.replace(tzinfo=UTC)  # before the year 1 there is nothing that could have changed
     try:
         ago = _WEEK * float(text[:-1]) if text[-1] in "wW" else timedelta(seconds=parse_duration(text))
     except OverflowError:
-        return first
-    return now - ago if ago < now - first else first
+        return _FIRST
+    return now - ago if ago < now - _FIRST else _FIRST
 
 
 def _read_date(text: str, now: datetime, *, local: bool) -> datetime:
@@ -92,7 +92,10 @@ def _read_date(text: str, now: datetime, *, local: bool) -> datetime:
         moment = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), time())
     except ValueError:
         raise ConfigError(f"--since {text} is no date or time that exists", remedy=_FORMS) from None
-    if moment.tzinfo is not None:
-        return moment
     # This machine's zone has other offsets in summer than in winter; a fixed offset is all that `now` can tell.
-    return moment.astimezone() if local or now.tzinfo is None else moment.replace(tzinfo=now.tzinfo)
+    if moment.tzinfo is None and not local and now.tzinfo is not None:
+        moment = moment.replace(tzinfo=now.tzinfo)
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError):  # the first or the last day that there is, in a zone where it is another one
+        return _FIRST if moment.year == 1 else datetime.max.replace(tzinfo=UTC)

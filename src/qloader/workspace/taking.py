@@ -84,6 +84,10 @@ class Taking:
         vector: The name of the vector.
         size: How long it is.
         matching: Knows the candidates, and is told whose vectors are at hand.
+
+    Attributes:
+        cached: Texts whose vectors the cache had before, so that they are not taken over.
+        cached_characters: How long these are, together.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Taking:
         self._matching = matching
         self._scope = document_scope(section)
         self._unusable = self._too_long = self._blank = 0
+        self.cached = self.cached_characters = 0
 
     def run(self, progress: Progress, *, is_trusted: bool) -> ModelCheck:
         """Takes over what can be.
@@ -162,6 +167,8 @@ class Taking:
         for some in self._matching.candidates(VECTORS_A_PAGE):
             keys = {cache_key(self._scope, one.hash): one.hash for one in some}
             self._matching.take(keys[key] for key in cache.get_many(list(keys)))
+        texts, missing = self._matching.count_texts()
+        self.cached, self.cached_characters = texts - missing, self._matching.count_taken_characters()
 
     def _check_size(self, made: int) -> None:
         if self._size != made:
@@ -242,6 +249,10 @@ class Taking:
         self._unusable += unusable
         self._too_long += too_long
         if found:
+            had = cache.get_many(self._keys(found))
+            known = [one for one, key in zip(found, self._keys(found), strict=True) if key in had]
+            self.cached += len(known)
+            self.cached_characters += sum(len(one.text) for one in known)
             vectors = np.stack([one.vector for one in found])
             self._keep(cache, found, normalised(vectors) if self._section.normalise else vectors)
 
@@ -270,8 +281,7 @@ class Taking:
 
     def _keep(self, cache: EmbeddingCache, found: Sequence[_Found], vectors: Vector) -> None:
         """Puts vectors into the cache, and looks whether it has them: what it does not keep is not taken over."""
-        sent = [prepared(one.text, self._section.document_prefix) for one in found]
-        keys = [cache_key(self._scope, chunk_hash(text)) for text in sent]
+        keys = self._keys(found)
         cache.put_many(keys, vectors, model=self._section.label)
         kept = cache.get_many(keys)
         if not kept:
@@ -280,6 +290,10 @@ class Taking:
                 remedy="Check its folder, its permissions and the space on its disk.",
             )
         self._matching.take(one.candidate.hash for one, key in zip(found, keys, strict=True) if key in kept)
+
+    def _keys(self, found: Sequence[_Found]) -> list[bytes]:
+        sent = [prepared(one.text, self._section.document_prefix) for one in found]
+        return [cache_key(self._scope, chunk_hash(text)) for text in sent]
 
 
 def _cosine(a: Vector, b: Vector) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qloader.errors import ConfigError
+from qloader.outputs import check_replaceable
 from qloader.render.events import error_as_dict
 from qloader.telemetry.log import Log, LogLevel
 from qloader.telemetry.measured import Measured
@@ -59,6 +60,7 @@ def telling(settings: Settings, *, is_apply: bool, profile: Path | None, log: Lo
 
 
 def _open_trace(path: Path, settings: Settings) -> Trace:
+    check_replaceable(path, lambda head: head.startswith(b"["), what="trace")
     try:
         return Trace(path, f"qloader {settings.config.name}")
     except OSError as error:
@@ -159,8 +161,9 @@ def open_log(path: Path, invocation: str, *, level: LogLevel, what: str, stack: 
         stack: Closes it.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: It cannot be written, or is no log.
     """
+    check_replaceable(path, lambda head: head.startswith(b"{"), what="log of JSON lines")
     try:
         number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, LOG_MODE)
     except OSError as error:

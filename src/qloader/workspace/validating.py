@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from qloader.applying.preconditions import check_index, check_pipeline, check_state
+from qloader.applying.preconditions import check_pipeline, check_state
+from qloader.config.policies import find_unused_prices
 from qloader.counting import counted
 from qloader.errors import QloaderError
 from qloader.sources.protocol import Checks
 from qloader.state.records import count_held
+from qloader.workspace.ownership import check_ours
 from qloader.workspace.planning import check_embedded_marker
 from qloader.workspace.settings import Settings
 
@@ -26,7 +28,7 @@ class Check:
     """One thing looked at.
 
     Attributes:
-        what: `config`, `source` and its name, `embedding`, `reranker`, `state` or `index`.
+        what: `config`, `source` and its name, `embedding`, `prices`, `reranker`, `state` or `index`.
         ok: Whether it can be used.
         message: What there is, or why not; it does not say the name again.
         remedy: What to do; empty where all is well.
@@ -50,6 +52,7 @@ def validate_workspace(settings: Settings) -> list[Check]:
         Check("config", True, str(settings.config.file.name)),
         *_side_by_side(looks),
         *([_try("embedding", lambda: _look_at_embedding(settings), "embedding.dense: ")] if settings.has_dense else []),
+        *_look_at_prices(settings),
         *([_try("reranker", lambda: _look_at_reranker(settings), "search.rerank: ")] if settings.has_reranker else []),
         _try("state", lambda: _read_state(settings)),
         _try("index", lambda: _look_at_index(settings)),
@@ -121,6 +124,15 @@ def _look_at_embedding(settings: Settings) -> str:
     return f"{section.label}, vectors of {size:,} numbers"
 
 
+def _look_at_prices(settings: Settings) -> list[Check]:
+    """Says which prices are of no embedder of the config; nothing where all are."""
+    unused = find_unused_prices(settings.config)
+    if not unused:
+        return []
+    said = ", ".join(f"{name} (did you mean {near}?)" if near else name for name, near in unused.items())
+    return [Check("prices", True, f"not used, since this config does not embed with it: {said}")]
+
+
 def _look_at_reranker(settings: Settings) -> str:
     """Whether the reranker gives scores: a full stop is asked about another one."""
     reranker = settings.open_reranker()
@@ -154,7 +166,7 @@ def _look_at_index(settings: Settings) -> str:
         return f"embedded, collection {settings.collection}" + ("" if header else ", not created yet")
     with contextlib.closing(settings.open_index()) as index:
         info = index.describe()
-    check_index(info, header, documents=documents, collection=settings.collection, tenant=settings.tenant)
+    check_ours(settings, info, header, documents=documents)
     check_pipeline(info, settings.here)
     return f"server, collection {settings.collection}: " + (
         counted(info.points, "point") if info else "not created yet"

@@ -48,7 +48,7 @@ def die(runner: Workspace, where: str, when: str, call: int, *words: str) -> Non
         cwd=folder,
         env={**os.environ, "QLOADER_HOME": str(folder / "home")},
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 

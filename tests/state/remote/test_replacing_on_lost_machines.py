@@ -32,7 +32,7 @@ def die(runner: Workspace, plan: Path, where: str, when: str, call: int) -> None
     folder = runner.settings.config.base
     command = [sys.executable, DYING, where, when, str(call), "--", "-c", "qloader.yaml", "apply", str(plan)]
     env = {**os.environ, "QLOADER_HOME": str(folder / "home")}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 

@@ -195,7 +195,7 @@ class DenseEmbedder:
             return vectors
         vectors = self._cache.rounded(vectors)
         keys = [cache_key(self._scopes[kind], chunk_hash(text)) for text in texts]
-        self._cache.put_many(keys, vectors, model=self._section.label)
+        self._cache.put_many(keys, vectors, model=self._section.label, is_told=kind == "document")
         return vectors
 
     def _new(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[str], Matrix]]:
