@@ -137,7 +137,7 @@ class Held:
 
 @pytest.mark.parametrize(
     ("allowed", "is_dense", "due"),
-    [(800_000_000, False, 200_000_000), (100_000_000, True, 64_000_000), (8_000_000_000, False, 256_000_000),
+    [(800_000_000, False, 200_000_000), (100_000_000, True, 40_000_000), (8_000_000_000, False, 256_000_000),
      (8_000_000_000, True, 2_000_000_000), (None, False, 256_000_000)],
 )  # fmt: skip
 def test_when_it_is_sealed(tmp_path: Path, allowed: int | None, is_dense: bool, due: int) -> None:

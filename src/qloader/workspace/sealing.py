@@ -20,7 +20,7 @@ from qloader.workspace.processes import start
 SHARE = 0.25
 """Of what this process may use. The process that seals holds the same once more, and what it makes of it."""
 
-LEAST = 64_000_000
+LEAST = 40_000_000
 """Bytes below which nothing is sealed: the engine leaves small segments alone, and its files grow by 32 MB."""
 
 MOST = 256_000_000
