@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Tests and benches start qloader hundreds of times: as a user has it, with its bytecode kept, not compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo playground test check format docs screenshots plans bench bench-full bench-scale quality faults soak broken audit clean
+.PHONY: demo playground test check format docs screenshots plans bench bench-full bench-scale bench-memory quality faults soak broken audit clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -80,6 +80,10 @@ bench-full: $(STAMP)
 SIZES ?= 1000,10000,100000,1000000
 bench-scale: $(STAMP)
 	$(BIN)/python bench/scale.py --sizes $(SIZES) --write docs/scale.md --images docs/images
+
+# A load of many times what memory allows in one piece, under a limit, into docs/scale.md; half an hour, 8 GB of room.
+bench-memory: $(STAMP)
+	$(BIN)/python bench/memory.py --write docs/scale.md
 
 # How good search is over the README and docs, with a real small model; writes the figures into docs/embedding.md.
 quality: $(STAMP)

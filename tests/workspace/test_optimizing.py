@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import time
@@ -153,11 +154,12 @@ def _swapping(segments: set[str], before: set[str]) -> bool:
     return any(name.endswith(".deleted") for name in segments)
 
 
+@pytest.mark.parametrize("what", [{}, {"seal": True}], ids=["optimize", "seal"])
 @pytest.mark.parametrize(
     ("moment", "later"), [(_begun, 0.0), (_begun, 0.02), (_begun, 0.1), (_swapping, 0.0), (_swapping, 0.003)]
 )
 def test_killed_at_any_moment_it_leaves_all_points(
-    loaded: Path, tmp_path: Path, moment: Callable[[set[str], set[str]], bool], later: float
+    loaded: Path, tmp_path: Path, moment: Callable[[set[str], set[str]], bool], later: float, what: dict[str, bool]
 ) -> None:
     path = tmp_path / "index"
     subprocess.run(["cp", "-a", str(loaded), str(path)], check=True)
@@ -165,7 +167,7 @@ def test_killed_at_any_moment_it_leaves_all_points(
     before = {entry.name for entry in segments.iterdir()}
     with start("qloader.workspace.optimizer") as process:
         assert process.stdin is not None
-        task = {"path": str(path), "collection": "docs", "lineage": OURS}
+        task = {"path": str(path), "collection": "docs", "lineage": OURS, "for": os.getpid(), **what}
         process.stdin.write(json.dumps(task).encode() + b"\n")
         process.stdin.flush()
         while process.poll() is None and not moment({entry.name for entry in segments.iterdir()}, before):

@@ -33,6 +33,7 @@ from qloader.index.collection_settings import (
     part,
 )
 from qloader.index.dense_size import odd_length, unlike
+from qloader.index.embedded_settings import FEW, MANY
 from qloader.index.folder_lock import FolderLock, held
 from qloader.index.marker import (
     SHARD,
@@ -77,6 +78,9 @@ if TYPE_CHECKING:
 LOCK_WAIT = 2.0
 """Seconds to wait for another process to let go: a search lasts a fraction of one, an apply may take minutes."""
 
+SEALED_LOCK_WAIT = 60.0
+"""The same where this process let go in the midst of its work: whoever came in between is soon done."""
+
 RESERVE = 256 * 1024 * 1024
 """Bytes that must be free before a write. The engine maps its files into memory, and where the disk is
 full a write to such a map kills the process (SIGBUS): there is no error to catch, so it must not come
@@ -88,6 +92,7 @@ _TRIES = 100
 _NEW = "shard.new"
 _DROPPED = "shard.dropped"
 _SPARSE = "sparse_vectors"
+_APPENDABLE = "segments/*/mutable_id_tracker.mappings"
 
 
 class EmbeddedIndex:
@@ -508,19 +513,52 @@ class EmbeddedIndex:
                 self._shard.flush()
 
     def optimize(self) -> None:
-        """Tidies up after many changes: large segments become compact ones that open faster.
+        """Tidies up after many changes: large segments become few compact ones that open faster.
 
         Costs nothing where there is nothing to do. Measured on a million short points: 54 s and 3.5 GB, once, after
-        which they open in 0.2 s and 180 MB, not in 2 s and 940 MB. Done again and again in the midst of a load it more
-        than doubles the load's time, and the engine holds Python's lock until it is done, so that no lease is
-        renewed meanwhile: `qloader optimize` does it in a process of its own, and nothing by itself.
+        which they open in 0.2 s and 180 MB, not in 2 s and 940 MB. The engine holds Python's lock until it is done, so
+        that no lease is renewed meanwhile: it belongs into a process of its own.
 
         A process that is killed meanwhile leaves all points in place.
         """
-        shard = self._opened()
+        self._opened()
         self._check_space(0, copies=_size(self._folder / SHARD))
+        self._optimize(FEW)
+
+    def seal(self) -> None:
+        """Makes compact what was appended lately and is large enough (`index.settings.indexing_threshold`).
+
+        The engine holds the words' index, the ids and the payload indexes of a segment that it appends to in memory.
+        Once sealed, next to nothing of it is held. What was sealed before stays as it is, so that all seals of a load
+        together cost as much as each point once. As for `optimize`: in a process of its own, which may be killed.
+        """
+        self._opened()
+        self._check_space(0, copies=self.unsealed())
+        self._optimize(MANY)
+
+    def _optimize(self, segments: int) -> None:
+        from qdrant_edge import EdgeShard
+
+        from qloader.index.embedded_settings import make_tidying_config
+
+        config = make_tidying_config(self._stored(), segments)
+        self._close_shard()
         with self._engine_errors("tidied up"):
-            shard.optimize()
+            self._shard = EdgeShard.load(str(self._folder / SHARD), config)
+            self._shard.optimize()
+
+    def unsealed(self) -> int:
+        """Bytes on the disk of the segments that are appended to: what is held of them in memory is less."""
+        self._check_open()
+        with os_errors(f"the embedded index {self._folder} cannot be read"):
+            return sum(_size(file.parent) for file in (self._folder / SHARD).glob(_APPENDABLE))
+
+    def let_go(self) -> tuple[Path, str]:
+        """Closes the engine and lets go of the folder's lock; the next call that needs them takes them again."""
+        self._check_open()
+        self._release()
+        self._lock_wait = max(self._lock_wait, SEALED_LOCK_WAIT)
+        return self._path, self._collection
 
     def size(self) -> int:
         """Bytes on the disk."""

@@ -21,6 +21,13 @@ _THRESHOLD = 10_000
 """The engine's own, where nothing was said."""
 
 
+FEW = 0
+"""As many segments as the engine finds good for searches: about one for each core."""
+
+MANY = 100
+"""So many segments that what is sealed is left alone: merged, each seal would cost as much as all before it."""
+
+
 def read_settings(stored: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Setting]:
     """What the engine keeps of a collection, by the keys of `index.settings`.
 
@@ -87,6 +94,27 @@ def make_config(dense: int | None, settings: CollectionSettings) -> EdgeConfig:
         hnsw_config=HnswIndexConfig(**{**_HNSW, **hnsw}) if hnsw else None,
         quantization_config=_quantization(**quantization) if quantization else None,
         optimizers=None if threshold is None else EdgeOptimizersConfig(indexing_threshold=threshold),
+    )
+
+
+def make_tidying_config(stored: Mapping[str, Any], segments: int) -> EdgeConfig:
+    """What the engine is told before it tidies up; all else stays as it is.
+
+    Args:
+        stored: What it keeps (`edge_config.json`); of its `optimizers` it would forget what it is not told again.
+        segments: How many segments there may be: `FEW` or `MANY`. Where they may be many, a load is larger than what
+            may be held in memory, and so what is found by ids and words is read from the disk from then on.
+    """
+    from qdrant_edge import EdgeConfig, EdgeOptimizersConfig, EdgeSparseVectorParams, Memory, Modifier
+
+    is_cold = segments == MANY
+    optimizers: dict[str, Any] = {k: v for k, v in (stored.get("optimizers") or {}).items() if v is not None}
+    return EdgeConfig(
+        sparse_vectors={
+            SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf, memory=Memory.Cold if is_cold else None)
+        },
+        id_tracker_memory=Memory.Cold if is_cold else None,
+        optimizers=EdgeOptimizersConfig(**{**optimizers, "default_segment_number": segments}),
     )
 
 

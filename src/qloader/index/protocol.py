@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, count
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from qloader.documents.payload import OWN, TENANT
 from qloader.index.collection_settings import AS_THEY_ARE, CollectionSettings, Difference
@@ -194,6 +195,23 @@ class CollectionInfo:
     dense: int | None = None
     is_postponed: bool = False
     is_shared: bool = False
+
+
+@runtime_checkable
+class Sealable(Protocol):
+    """An index that holds in this process's memory what was written lately, until it is sealed."""
+
+    def unsealed(self) -> int:
+        """Bytes that it holds of what was not sealed yet, at most: what that takes on the disk."""
+        ...
+
+    def let_go(self) -> tuple[Path, str]:
+        """Lets go of all that it holds, so that another process may seal it; the next call of it opens it again.
+
+        Returns:
+            The folder of the index, and the collection's own name.
+        """
+        ...
 
 
 class Index(Protocol):

@@ -27,6 +27,7 @@ _COUNTS: Mapping[str, str] = {
     "retries": "Requests that were sent again.",
     "failures": "Documents that were left as they were.",
     "pauses": "How often nothing more was prepared, since memory was used up.",
+    "seals": "How often an embedded index was made to hold less in memory.",
     "helper_documents": "Documents that processes that help have read.",
     "helper_bytes": "Bytes of their texts.",
 }

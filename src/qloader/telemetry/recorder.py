@@ -23,12 +23,12 @@ WAITS: frozenset[str] = frozenset({"limit", "retry", "wait"})
 
 Count = Literal[
     "documents", "bytes", "chunks", "embeds", "requests", "cache_hits", "retries", "failures",
-    "pauses", "helper_documents", "helper_bytes",
+    "pauses", "seals", "helper_documents", "helper_bytes",
 ]  # fmt: skip
 """What is added up. `documents`, `bytes`, `failures`: of changes that are over; `chunks`: cut from texts; `embeds`:
 vectors that were made or taken from the embedding cache; `requests`, `cache_hits`, `retries`: of the embedder of dense
-vectors; `pauses`: how often nothing more was prepared, since memory was used up; `helper_documents`, `helper_bytes`:
-what processes that help have read."""
+vectors; `pauses`: how often nothing more was prepared, since memory was used up; `seals`: how often an embedded index
+was made to hold less in memory; `helper_documents`, `helper_bytes`: what processes that help have read."""
 
 Level = Literal["queue", "memory", "helper_memory", "pace"]
 """What goes up and down: `queue`, batches that wait in the pipeline; `memory`, bytes of this process in RAM;

@@ -1,6 +1,7 @@
-"""A process that tidies up an embedded collection: `python -m qloader.workspace.optimizer`. Started by `optimizing.py`.
+"""A process that tidies an embedded collection up: `python -m qloader.workspace.optimizer`.
 
-Reads a line that says which collection, does it, and answers with a line. The engine lets nothing else of a process run
+Started by `optimizing.py`, and by `sealing.py` in the midst of a load. Reads a line that says what to do with which
+collection, does it, and answers with a line. The engine lets nothing else of a process run
 meanwhile: not what renews a lease, and no Ctrl-C.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from qloader.errors import QloaderError
 from qloader.index.embedded import EmbeddedIndex
+from qloader.workspace.processes import end_with
 
 
 def main() -> None:
@@ -21,8 +23,13 @@ def main() -> None:
     task = json.loads(sys.stdin.buffer.readline() or b"null")
     if task is None:
         return
+    end_with(task["for"])
     try:
-        answer = tidy_up(Path(task["path"]), task["collection"], task["lineage"], task["state"])
+        path, collection = Path(task["path"]), task["collection"]
+        if task.get("seal"):
+            answer = seal(path, collection)
+        else:
+            answer = tidy_up(path, collection, task["lineage"], task["state"])
     except QloaderError as error:
         answer = {"error": str(error), "remedy": error.remedy}
     with contextlib.suppress(BrokenPipeError):  # whoever asked was killed
@@ -52,6 +59,22 @@ def tidy_up(path: Path, collection: str, lineage: str, state: str) -> dict[str, 
             "bytes_before": size,
             "bytes": index.size(),
         }
+
+
+def seal(path: Path, collection: str) -> dict[str, Any]:
+    """Makes compact what was appended to a collection lately.
+
+    Args:
+        path: The folder of the embedded index.
+        collection: The collection's own name.
+
+    Returns:
+        What of it is not compact, in bytes.
+    """
+    with contextlib.closing(EmbeddedIndex(path, collection, is_itself=True)) as index:
+        index.seal()
+        index.flush()
+        return {"unsealed": index.unsealed()}
 
 
 if __name__ == "__main__":

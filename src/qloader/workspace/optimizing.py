@@ -2,13 +2,14 @@
 
 The state is locked meanwhile, and the collection is held by the process that does it, so that nobody writes and no
 search is answered. Killed at any moment, that process leaves a whole collection: the engine builds what is new beside
-what is there, and leaves that alone until the new one is complete. Where this process is killed, that one goes on by
-itself, and keeps the folder's lock until it is done.
+what is there, and leaves that alone until the new one is complete. Where this process is killed, that one ends with it
+(on Linux; elsewhere it goes on by itself, and keeps the folder's lock until it is done).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,7 @@ def optimize(settings: Settings, *, progress: Progress | None = None) -> Optimiz
             "collection": collection,
             "lineage": header.lineage,
             "state": settings.state_name,
+            "for": os.getpid(),
         }
         begun = time.monotonic()
         with (progress or NoProgress()).phase("optimize", None):
@@ -96,7 +98,7 @@ def optimize(settings: Settings, *, progress: Progress | None = None) -> Optimiz
     return Optimized(collection, found["points"], found["bytes_before"], found["bytes"], seconds)
 
 
-def _run(task: dict[str, str], collection: str) -> dict[str, Any]:
+def _run(task: dict[str, Any], collection: str) -> dict[str, Any]:
     """Has a process do it, which ends when this function does, however it ends."""
     process = start("qloader.workspace.optimizer")
     try:

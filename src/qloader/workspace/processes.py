@@ -1,14 +1,18 @@
-"""Processes of this program that work for this one: plain ones, which speak JSON over their standard input and output.
+"""Processes of this program that work for another: plain ones, which speak JSON over their standard input and output.
 
 Whoever starts one ends it too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def start(module: str) -> subprocess.Popen[bytes]:
@@ -29,3 +33,19 @@ def start(module: str) -> subprocess.Popen[bytes]:
         env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,  # Ctrl-C is for this process, which ends the others itself
     )
+
+
+def end_with(process: int) -> None:
+    """Has the system kill this process when another ends, where it can (Linux): for work that listens to nobody.
+
+    Args:
+        process: The process that started this one, by its number.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):  # a libc without it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != process:  # it was gone by then
+        os._exit(1)

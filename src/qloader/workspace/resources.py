@@ -154,6 +154,10 @@ class MemoryPace:
                     gc.collect()
         return self._allowance
 
+    def allowed(self) -> int | None:
+        """Bytes that this process may use, by the tightest limit; None where no limit is known."""
+        return min((round((one.used + one.available) * self._share) for one in self._measure()), default=None)
+
     def _next(self) -> Allowance:
         found = self._measure()
         if not found:

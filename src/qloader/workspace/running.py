@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qloader.applying.events import Adapted, BatchDone, Event, Listener
 from qloader.applying.executor import Parts, Totals, announce, execute, first_text
@@ -15,7 +15,7 @@ from qloader.applying.result import ApplyResult, DenseWork
 from qloader.applying.work import PointLabels
 from qloader.counting import counted
 from qloader.errors import EmbeddingError, InterruptedRunError, QloaderError, SourceError, StateError
-from qloader.index.protocol import Index
+from qloader.index.protocol import Index, Sealable
 from qloader.planning.plan import Plan, PlanHeader
 from qloader.render.progress import Progress, TakesNotes
 from qloader.state.lock import now_ms
@@ -27,6 +27,7 @@ from qloader.workspace.identities import find_identity
 from qloader.workspace.keeping import Counting, Keeping
 from qloader.workspace.preparing import Pool
 from qloader.workspace.resources import MemoryPace
+from qloader.workspace.sealing import Sealing
 from qloader.workspace.settings import Settings
 
 if TYPE_CHECKING:
@@ -246,6 +247,11 @@ class Run:
         live: Live | None = None,
     ) -> Parts:
         resources = self._settings.config.resources
+        pace = MemoryPace(resources.memory.max_percentage, resources.check_interval)
+        more: dict[str, Any] = {}
+        if isinstance(index, Sealable):
+            is_dense = self._settings.config.embedding.dense is not None
+            more["seal"] = Sealing(index, pace.allowed, is_dense=is_dense, recorder=self._settings.recorder)
         return Parts(
             sources=self._sources,
             revisions=self._revisions,
@@ -257,12 +263,13 @@ class Run:
             embedder=self._embedders,
             bounds=self._bounds,
             timeout=self._settings.config.ingestion.parallel.timeout,
-            pace=MemoryPace(resources.memory.max_percentage, resources.check_interval),
+            pace=pace,
             reader=self._pool.reader,
             should_stop=should_stop,
             listener=listener,
             live=live,
             recorder=self._settings.recorder,
+            **more,
         )
 
     @property
