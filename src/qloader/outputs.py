@@ -29,9 +29,10 @@ def check_replaceable(path: Path, is_one: Callable[[bytes], bool], *, what: str)
             return
         with path.open("rb") as file:
             head = file.read(_HEAD)
+        is_other = bool(head) and not is_one(head)
     except OSError:  # whoever writes says it better
         return
-    if head and not is_one(head):
+    if is_other:
         raise ConfigError(
             f"{path} exists and is no {what}, so it is left as it is",
             remedy="Name another file, or remove that one first.",

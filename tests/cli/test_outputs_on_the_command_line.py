@@ -20,8 +20,11 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("target", ["qloader.yaml", "docs/page-0001.md", STATE])
+@pytest.mark.parametrize("target", ["qloader.yaml", "docs/page-0001.md", STATE, "own.json", "own.toml", "own.md"])
 def test_what_is_something_else_is_left_as_it_is(applied: Prompt, way: str, target: str) -> None:
+    (applied.folder / "own.json").write_text('{"level": "a plan is \\"qloader.plan/1\\"", "items": [\n{}]}\n')
+    (applied.folder / "own.toml").write_text("[project]\nname = 'own'\n")
+    (applied.folder / "own.md").write_text("[![a picture](picture.png)](#)\n\nqloader.plan/1 is the format of plans.\n")
     before = (applied.folder / target).read_bytes()
     (first, rest) = WAYS[way]
     answer = applied(*first, target, *rest)

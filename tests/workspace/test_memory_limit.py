@@ -16,9 +16,9 @@ DOCUMENTS, SIZE = 16, 1_000_000
 """One batch, if batches are as usual: it ends at 16 MB of text."""
 
 ROOM = {1: 58_000_000, 4: 78_000_000}
-"""By workers: bytes that the apply may have beside what one document takes, a fifth of them to spare. Measured: it adapts
-itself and comes along with 48 and 66 MB, most of them the engine's. One of four that does not adapt dies with 84 MB; of
-one alone only what it says shows that it adapts."""
+"""By workers: bytes that the apply may have beside what one document takes, a fifth of them to spare. Measured: it
+adapts itself and comes along with 48 and 66 MB, most of them the engine's. One of four that does not adapt dies with 84
+MB; of one alone only what it says shows that it adapts."""
 
 APPLY = """\
 import resource, sys

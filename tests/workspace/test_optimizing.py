@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from qloader.errors import ConfigError, IndexUnavailableError, LockedError, Stat
 from qloader.index.embedded import EmbeddedIndex
 from qloader.index.marker import SHARD
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR, Point, SparseVector
-from qloader.workspace import optimizing
+from qloader.workspace import processes
 from qloader.workspace.processes import start
 from support.dense_places import DensePlace, dense_place
 from support.workspaces import make_workspace, plan_and_apply, write
@@ -78,13 +79,13 @@ def test_nobody_writes_meanwhile(place: DensePlace, monkeypatch: pytest.MonkeyPa
     write(place.folder / "docs", {"new.md": "# New\n"})
     tried: list[str] = []
 
-    def try_first(module: str) -> subprocess.Popen[bytes]:
+    def try_first(module: str, **more: Any) -> subprocess.Popen[bytes]:
         with pytest.raises(LockedError):
             plan_and_apply(Workspace.open(place.folder / "test.yaml"))
         tried.append(module)
-        return start(module)
+        return start(module, **more)
 
-    monkeypatch.setattr(optimizing, "start", try_first)
+    monkeypatch.setattr(processes, "start", try_first)
     workspace.optimize()
     assert tried
     assert plan_and_apply(workspace).created == 1
@@ -97,12 +98,12 @@ def test_a_process_that_was_killed_is_an_error_and_the_next_one_does_it(
     plan_and_apply(workspace)
     before = content(workspace)
 
-    def start_and_kill(module: str) -> subprocess.Popen[bytes]:
-        process = start(module)
+    def start_and_kill(module: str, **more: Any) -> subprocess.Popen[bytes]:
+        process = start(module, **more)
         process.kill()
         return process
 
-    monkeypatch.setattr(optimizing, "start", start_and_kill)
+    monkeypatch.setattr(processes, "start", start_and_kill)
     with pytest.raises(IndexUnavailableError, match="ended in the middle of its work") as raised:
         workspace.optimize()
     assert "as it was before" in raised.value.remedy

@@ -54,7 +54,7 @@ class Parts:
         should_stop: Asked at each batch edge; True ends the run there.
         listener: Told of each change and each batch when it is committed.
         live: The collection that `index` is made beside; None where `index` is it.
-        seal: Called when a batch is committed; has the index hold less in memory where it holds too much.
+        seal_if_due: Called when a batch is committed: has the index hold less in memory where it holds too much.
         recorder: Told how long each stage takes.
     """
 
@@ -73,7 +73,7 @@ class Parts:
     should_stop: Callable[[], bool] = lambda: False
     listener: Listener = tell_nobody
     live: Live | None = None
-    seal: Callable[[], None] = lambda: None
+    seal_if_due: Callable[[], None] = lambda: None
     recorder: Recorder = NOBODY
 
 
@@ -189,7 +189,7 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
             done += len(batch.changes)
             _tell(parts.listener, batch.changes, prepared.pending, prepared.failures)
             parts.listener(BatchDone(batch.number, len(batch.changes), done, totals.embedded, totals.serial))
-            parts.seal()
+            parts.seal_if_due()
     return totals
 
 

@@ -33,7 +33,15 @@ from qloader.index.collection_settings import (
     part,
 )
 from qloader.index.dense_size import odd_length, unlike
-from qloader.index.embedded_settings import FEW, MANY
+from qloader.index.embedded_settings import (
+    FEW,
+    MANY,
+    index_field,
+    is_cold,
+    make_config,
+    make_tidying_config,
+    read_settings,
+)
 from qloader.index.folder_lock import FolderLock, held
 from qloader.index.marker import (
     SHARD,
@@ -59,6 +67,7 @@ from qloader.index.protocol import (
     Fusion,
     Guard,
     Hit,
+    Lent,
     Point,
     SparseVector,
     StoredPoint,
@@ -77,9 +86,6 @@ if TYPE_CHECKING:
 
 LOCK_WAIT = 2.0
 """Seconds to wait for another process to let go: a search lasts a fraction of one, an apply may take minutes."""
-
-SEALED_LOCK_WAIT = 60.0
-"""The same where this process let go in the midst of its work: whoever came in between is soon done."""
 
 RESERVE = 256 * 1024 * 1024
 """Bytes that must be free before a write. The engine maps its files into memory, and where the disk is
@@ -105,6 +111,7 @@ class EmbeddedIndex:
         lock_wait: Seconds to wait where another process has the collection open.
         guard: Called before each batch that changes something; raises where this process may change nothing any more.
         is_itself: Whether the name is the collection's own, which stands for no other.
+        is_lent: Whether the folder's lock was inherited by this process.
         state: How errors name the state that belongs to the collection.
     """
 
@@ -117,6 +124,7 @@ class EmbeddedIndex:
         lock_wait: float = LOCK_WAIT,
         guard: Guard = allow,
         is_itself: bool = False,
+        is_lent: bool = False,
         state: str = "its state",
     ) -> None:
         self._path = path
@@ -134,7 +142,9 @@ class EmbeddedIndex:
         self._all_own: dict[str, bool | None] = {}
         self._opening = threading.RLock()
         self._is_closed = False
-        self._lock = FolderLock(self._folder)  # last, so that it is let go of last where nobody closes the index
+        self._lock = FolderLock(
+            self._folder, is_inherited=is_lent
+        )  # last, so that it is let go of last where nobody closes the index
 
     def describe(self) -> CollectionInfo | None:
         """What is there, or None where the collection does not exist."""
@@ -188,8 +198,6 @@ class EmbeddedIndex:
         return self._kept()
 
     def _kept(self) -> CollectionSettings:
-        from qloader.index.embedded_settings import read_settings
-
         with self._engine_errors("read"):
             fields = self._load().info().payload_schema
         return read_settings(self._stored(), fields)
@@ -205,8 +213,6 @@ class EmbeddedIndex:
     def _change(self, settings: CollectionSettings) -> list[Difference]:
         from qdrant_edge import EdgeShard
 
-        from qloader.index.embedded_settings import index_field, make_config
-
         kept = self._kept()
         differing = [one for one in find_differences(kept, settings) if not one.is_fixed]
         if differing:
@@ -217,7 +223,7 @@ class EmbeddedIndex:
             # that was not asked for is left out: so it stays.
             whole = {key: value for key, value in kept.items() if key.startswith(("on_disk.vectors", "hnsw."))}
             fixed = {key: value for key, value in kept.items() if key in FIXED}
-            config = make_config(self._dense, {**whole, **settings, **fixed})
+            config = make_config(self._dense, {**whole, **settings, **fixed}, is_kept_cold=is_cold(self._stored()))
             self._close_shard()
             with self._engine_errors("changed"):
                 self._shard = EdgeShard.load(str(self._folder / SHARD), config)
@@ -529,8 +535,9 @@ class EmbeddedIndex:
         """Makes compact what was appended lately and is large enough (`index.settings.indexing_threshold`).
 
         The engine holds the words' index, the ids and the payload indexes of a segment that it appends to in memory.
-        Once sealed, next to nothing of it is held. What was sealed before stays as it is, so that all seals of a load
-        together cost as much as each point once. As for `optimize`: in a process of its own, which may be killed.
+        Once sealed, next to nothing of it is held. What is compact already stays as it is unless the settings have
+        changed, so that all seals of a load together cost as much as each point once. As for `optimize`: in a process
+        of its own, which may be killed.
         """
         self._opened()
         self._check_space(0, copies=self.unsealed())
@@ -538,8 +545,6 @@ class EmbeddedIndex:
 
     def _optimize(self, segments: int) -> None:
         from qdrant_edge import EdgeShard
-
-        from qloader.index.embedded_settings import make_tidying_config
 
         config = make_tidying_config(self._stored(), segments)
         self._close_shard()
@@ -553,12 +558,14 @@ class EmbeddedIndex:
         with os_errors(f"the embedded index {self._folder} cannot be read"):
             return sum(_size(file.parent) for file in (self._folder / SHARD).glob(_APPENDABLE))
 
-    def let_go(self) -> tuple[Path, str]:
-        """Closes the engine and lets go of the folder's lock; the next call that needs them takes them again."""
+    def lend(self) -> Lent:
+        """Closes the engine, which the next call opens again, and keeps the folder's lock: nobody comes in between."""
         self._check_open()
-        self._release()
-        self._lock_wait = max(self._lock_wait, SEALED_LOCK_WAIT)
-        return self._path, self._collection
+        self._lock.take(self._lock_wait)
+        self._close_shard()
+        descriptor = self._lock.descriptor()
+        assert descriptor is not None
+        return Lent(self._path, self._collection, descriptor)
 
     def size(self) -> int:
         """Bytes on the disk."""
@@ -623,8 +630,6 @@ class EmbeddedIndex:
     def _build(self, dense: int | None, settings: CollectionSettings) -> None:
         """Makes an empty shard under another name, so that `shard` is always a whole one."""
         from qdrant_edge import EdgeShard
-
-        from qloader.index.embedded_settings import index_field, make_config
 
         with os_errors(f"the collection {self._folder} cannot be created"):
             if self._create_dirs:

@@ -9,7 +9,7 @@ from qloader.index.collection_settings import FIELD, CollectionSettings, Setting
 from qloader.index.protocol import DENSE_VECTOR, SPARSE_VECTOR
 
 if TYPE_CHECKING:
-    from qdrant_edge import EdgeConfig, UpdateOperation
+    from qdrant_edge import EdgeConfig, EdgeSparseVectorParams, UpdateOperation
 
 _HNSW: Mapping[str, Setting] = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "on_disk": False}
 DATATYPE = "float16"
@@ -62,21 +62,21 @@ def _payload_on_disk(stored: Mapping[str, Any]) -> bool:
     return stored.get("on_disk_payload") is not False
 
 
-def make_config(dense: int | None, settings: CollectionSettings) -> EdgeConfig:
+def make_config(dense: int | None, settings: CollectionSettings, *, is_kept_cold: bool = True) -> EdgeConfig:
     """What the engine is told of a collection; what is left out stays as it is, but for the vectors.
 
     Args:
         dense: How long its dense vectors are; None where it has none.
         settings: What it has to be, the vectors and the graph whole.
+        is_kept_cold: Whether the words' index and the ids of what is compact are read from the disk, and not held.
     """
     from qdrant_edge import (
         Distance,
         EdgeConfig,
         EdgeOptimizersConfig,
-        EdgeSparseVectorParams,
         EdgeVectorParams,
         HnswIndexConfig,
-        Modifier,
+        Memory,
         VectorStorageDatatype,
     )
 
@@ -89,7 +89,8 @@ def make_config(dense: int | None, settings: CollectionSettings) -> EdgeConfig:
     vector = None if dense is None else EdgeVectorParams(dense, Distance.Cosine, on_disk=on_disk, datatype=datatype)
     return EdgeConfig(
         vectors={} if vector is None else {DENSE_VECTOR: vector},
-        sparse_vectors={SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        sparse_vectors={SPARSE_VECTOR: _sparse(is_kept_cold)},
+        id_tracker_memory=Memory.Cold if is_kept_cold else None,
         on_disk_payload=payload,
         hnsw_config=HnswIndexConfig(**{**_HNSW, **hnsw}) if hnsw else None,
         quantization_config=_quantization(**quantization) if quantization else None,
@@ -97,25 +98,42 @@ def make_config(dense: int | None, settings: CollectionSettings) -> EdgeConfig:
     )
 
 
+def is_cold(stored: Mapping[str, Any]) -> bool:
+    """Whether the words' index of what is compact is read from the disk.
+
+    So it is in a collection that was made since there is sealing; one that an older qloader made stays as it was.
+
+    Args:
+        stored: Its `edge_config.json`.
+    """
+    return ((stored.get("sparse_vectors") or {}).get(SPARSE_VECTOR) or {}).get("memory") == "cold"
+
+
 def make_tidying_config(stored: Mapping[str, Any], segments: int) -> EdgeConfig:
     """What the engine is told before it tidies up; all else stays as it is.
 
     Args:
-        stored: What it keeps (`edge_config.json`); of its `optimizers` it would forget what it is not told again.
-        segments: How many segments there may be: `FEW` or `MANY`. Where they may be many, a load is larger than what
-            may be held in memory, and so what is found by ids and words is read from the disk from then on.
+        stored: What it keeps (`edge_config.json`); of the `optimizers` it forgets what it is not told again.
+        segments: How many segments there may be: `FEW` or `MANY`. Where they are many, one that is compact is not made
+            anew either for the sake of points that were deleted from it.
     """
-    from qdrant_edge import EdgeConfig, EdgeOptimizersConfig, EdgeSparseVectorParams, Memory, Modifier
+    from qdrant_edge import EdgeConfig, EdgeOptimizersConfig
 
-    is_cold = segments == MANY
-    optimizers: dict[str, Any] = {k: v for k, v in (stored.get("optimizers") or {}).items() if v is not None}
+    threshold = (stored.get("optimizers") or {}).get("indexing_threshold")
     return EdgeConfig(
-        sparse_vectors={
-            SPARSE_VECTOR: EdgeSparseVectorParams(modifier=Modifier.Idf, memory=Memory.Cold if is_cold else None)
-        },
-        id_tracker_memory=Memory.Cold if is_cold else None,
-        optimizers=EdgeOptimizersConfig(**{**optimizers, "default_segment_number": segments}),
+        sparse_vectors={SPARSE_VECTOR: _sparse(is_cold(stored))},
+        optimizers=EdgeOptimizersConfig(
+            indexing_threshold=threshold,
+            default_segment_number=segments,
+            deleted_threshold=1.0 if segments == MANY else None,
+        ),
     )
+
+
+def _sparse(is_kept_cold: bool) -> EdgeSparseVectorParams:
+    from qdrant_edge import EdgeSparseVectorParams, Memory, Modifier
+
+    return EdgeSparseVectorParams(modifier=Modifier.Idf, memory=Memory.Cold if is_kept_cold else None)
 
 
 def _quantization(type: str, **values: Any) -> Any:

@@ -46,11 +46,13 @@ class FolderLock:
 
     Args:
         folder: The folder; it exists when the lock is taken.
+        is_inherited: Whether this process was lent it (`descriptor`), and holds it as long as it lives.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_inherited: bool = False) -> None:
         self._folder = folder
-        self._close: Callable[[], object] | None = None
+        self._close: Callable[[], object] | None = (lambda: None) if is_inherited else None
+        self._descriptor: int | None = None
 
     def take(self, wait: float) -> None:
         """Takes the lock; does nothing where it is held already.
@@ -72,6 +74,7 @@ class FolderLock:
             os.close(turn)
         # As the engine does: an index that nobody closed lets go when nobody has it any more.
         self._close = weakref.finalize(self, os.close, descriptor)
+        self._descriptor = descriptor
 
     def _wait_for(self, name: str, deadline: float) -> int:
         while True:
@@ -83,9 +86,13 @@ class FolderLock:
                 raise held(f"the embedded index {self._folder} cannot be opened")
             time.sleep(_LOOK)
 
+    def descriptor(self) -> int | None:
+        """What a process that inherits it holds the lock by, together with this one; None where it is not held."""
+        return self._descriptor
+
     def give_back(self) -> None:
         """Lets the next one in."""
-        close, self._close = self._close, None
+        close, self._close, self._descriptor = self._close, None, None
         if close is not None:
             close()
 

@@ -197,6 +197,21 @@ class CollectionInfo:
     is_shared: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What a process needs to work on a collection that another one holds.
+
+    Attributes:
+        path: The folder of the index.
+        collection: The collection's own name.
+        descriptor: What it inherits to hold the collection's lock by; both hold it.
+    """
+
+    path: Path
+    collection: str
+    descriptor: int
+
+
 @runtime_checkable
 class Sealable(Protocol):
     """An index that holds in this process's memory what was written lately, until it is sealed."""
@@ -205,12 +220,8 @@ class Sealable(Protocol):
         """Bytes that it holds of what was not sealed yet, at most: what that takes on the disk."""
         ...
 
-    def let_go(self) -> tuple[Path, str]:
-        """Lets go of all that it holds, so that another process may seal it; the next call of it opens it again.
-
-        Returns:
-            The folder of the index, and the collection's own name.
-        """
+    def lend(self) -> Lent:
+        """Closes what it has open, so that another process may seal it; the next call of it opens it again."""
         ...
 
 

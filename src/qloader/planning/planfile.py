@@ -132,7 +132,8 @@ class ChangesFile:
 
 
 def _is_plan(head: bytes) -> bool:
-    return b"qloader.plan/" in head  # one that was damaged or formatted anew may be replaced too
+    # One that was damaged or formatted anew may be replaced too.
+    return re.match(rb'\s*\{\s*"format"\s*:\s*"qloader\.plan/', head) is not None
 
 
 def read_plan(path: Path) -> FilePlan:

@@ -12,6 +12,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 
 
+def is_log(head: bytes) -> bool:
+    """Whether a file that begins so is a log."""
+    return head.startswith(b'{"time": "') and b'"level": "' in head.partition(b"\n")[0]
+
+
 class Log:
     """Writes records. Any thread may; each is one write. What cannot be written is left out: a log ends no run.
 

@@ -17,6 +17,11 @@ SHOWN_MOST = ("memory", "helper_memory", "queue", "pace", "documents", "embeds")
 """The values of a sample that get a line of their own."""
 
 
+def is_trace(head: bytes) -> bool:
+    """Whether a file that begins so is a trace."""
+    return head.startswith(b"[\n{") and b'"process_name"' in head.splitlines()[1]
+
+
 class Trace:
     """Writes events as they come, so that a trace takes no memory. Never raises once it is open.
 

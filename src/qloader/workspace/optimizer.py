@@ -62,7 +62,7 @@ def tidy_up(path: Path, collection: str, lineage: str, state: str) -> dict[str, 
 
 
 def seal(path: Path, collection: str) -> dict[str, Any]:
-    """Makes compact what was appended to a collection lately.
+    """Makes compact what was appended lately to a collection that this process was lent.
 
     Args:
         path: The folder of the embedded index.
@@ -71,7 +71,7 @@ def seal(path: Path, collection: str) -> dict[str, Any]:
     Returns:
         What of it is not compact, in bytes.
     """
-    with contextlib.closing(EmbeddedIndex(path, collection, is_itself=True)) as index:
+    with contextlib.closing(EmbeddedIndex(path, collection, is_itself=True, is_lent=True)) as index:
         index.seal()
         index.flush()
         return {"unsealed": index.unsealed()}

@@ -8,8 +8,6 @@ what is there, and leaves that alone until the new one is complete. Where this p
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +19,7 @@ from qloader.index.open import find_target
 from qloader.render.progress import NoProgress, Progress
 from qloader.workspace.ownership import check_ours
 from qloader.workspace.planning import describe_embedded
-from qloader.workspace.processes import start
+from qloader.workspace.processes import ask
 from qloader.workspace.replacing import check_not_switching
 from qloader.workspace.settings import Settings, nothing_applied
 
@@ -83,7 +81,6 @@ def optimize(settings: Settings, *, progress: Progress | None = None) -> Optimiz
             "collection": collection,
             "lineage": header.lineage,
             "state": settings.state_name,
-            "for": os.getpid(),
         }
         begun = time.monotonic()
         with (progress or NoProgress()).phase("optimize", None):
@@ -99,21 +96,15 @@ def optimize(settings: Settings, *, progress: Progress | None = None) -> Optimiz
 
 
 def _run(task: dict[str, Any], collection: str) -> dict[str, Any]:
-    """Has a process do it, which ends when this function does, however it ends."""
-    process = start("qloader.workspace.optimizer")
-    try:
-        answer, _ = process.communicate(json.dumps(task).encode() + b"\n")
-    finally:
-        process.kill()
-        process.wait()
-    if not answer.endswith(b"\n"):
+    """Has a process do it."""
+    found = ask("qloader.workspace.optimizer", task)
+    if found is None:
         raise IndexUnavailableError(
             f"the process that tidied up the collection {collection} ended in the middle of its work",
             remedy="It was killed (out of memory?) or broke down: what it said stands above. The collection is as it "
             "was before; run the same command again, with more memory free: about three times what the collection "
             "takes on the disk.",
         )
-    found: dict[str, Any] = json.loads(answer)
     if "error" in found:
         raise IndexUnavailableError(found["error"], remedy=found["remedy"])
     return found

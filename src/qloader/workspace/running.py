@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qloader.applying.events import Adapted, BatchDone, Event, Listener
 from qloader.applying.executor import Parts, Totals, announce, execute, first_text
@@ -83,6 +83,8 @@ class Run:
         self._retyped = retyped(plan.header, records)
         self._pool = Pool(settings, plan.header.summary)
         self._keeping = Keeping(settings, state)
+        resources = settings.config.resources
+        self._pace = MemoryPace(resources.memory.max_percentage, resources.check_interval)
 
     def carry_out(
         self, progress: Progress, should_stop: Callable[[], bool], listener: Listener, making: Making | None
@@ -246,12 +248,6 @@ class Run:
         should_stop: Callable[[], bool],
         live: Live | None = None,
     ) -> Parts:
-        resources = self._settings.config.resources
-        pace = MemoryPace(resources.memory.max_percentage, resources.check_interval)
-        more: dict[str, Any] = {}
-        if isinstance(index, Sealable):
-            is_dense = self._settings.config.embedding.dense is not None
-            more["seal"] = Sealing(index, pace.allowed, is_dense=is_dense, recorder=self._settings.recorder)
         return Parts(
             sources=self._sources,
             revisions=self._revisions,
@@ -263,14 +259,22 @@ class Run:
             embedder=self._embedders,
             bounds=self._bounds,
             timeout=self._settings.config.ingestion.parallel.timeout,
-            pace=pace,
+            pace=self._pace,
             reader=self._pool.reader,
             should_stop=should_stop,
             listener=listener,
             live=live,
+            seal_if_due=self._sealing(index),
             recorder=self._settings.recorder,
-            **more,
         )
+
+    def _sealing(self, index: Index) -> Callable[[], None]:
+        """Keeps what an index holds in memory within bounds, where it is one that holds anything."""
+        if not isinstance(index, Sealable):
+            return lambda: None
+        settings = self._settings
+        is_dense = settings.config.embedding.dense is not None
+        return Sealing(index, self._pace.allowed, is_dense=is_dense, recorder=settings.recorder, tell=settings.tell)
 
     @property
     def _bounds(self) -> Bounds:

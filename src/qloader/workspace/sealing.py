@@ -2,20 +2,17 @@
 
 The engine holds what is appended to a collection in memory: about three bytes a byte of text. Where that has grown to
 its share, it is sealed (`EmbeddedIndex.seal`), between two batches, by a process of its own: the engine lets nothing
-else of a process run meanwhile, and a process that ends gives all its memory back. This one lets go of the collection
-until that is done. Where it fails, for want of memory perhaps, all points are as they were, and the load goes on.
+else of a process run meanwhile, and a process that ends gives all its memory back. This one lends it the collection, so
+that nobody else comes in between. Where it fails, all points are as they were, and the load goes on.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 
-from qloader.index.protocol import Sealable
+from qloader.index.protocol import Lent, Sealable
 from qloader.telemetry.recorder import NOBODY, Recorder
-from qloader.workspace.processes import start
+from qloader.workspace.processes import ask
 
 SHARE = 0.25
 """Of what this process may use. The process that seals holds the same once more, and what it makes of it."""
@@ -24,9 +21,16 @@ LEAST = 40_000_000
 """Bytes below which nothing is sealed: the engine leaves small segments alone, and its files grow by 32 MB."""
 
 MOST = 256_000_000
-"""Bytes above which a collection without dense vectors is always sealed. It costs a quarter of a load's time, and saves
-every later apply and search the time and the memory that it takes to open what is not. With dense vectors it builds
-their graph, which takes longer than the load: there nobody pays for it whose memory suffices."""
+"""Bytes above which a collection without dense vectors is sealed however much memory there is. It costs a quarter of a
+load's time, and saves every later apply and search the time and the memory that it takes to open what is not sealed.
+With dense vectors it builds their graph, which takes longer than the load: there nobody pays for it whose memory
+suffices."""
+
+_OWN_PART = 0.25
+"""Above `MOST`, a load seals what is there where so much of it is its own: nobody waits for what others left."""
+
+_TIMES = 2
+"""So many times what is to be sealed has to fit into memory; otherwise nothing is tried."""
 
 _GROWN = 1.5
 """So many times what could not be sealed has to be there before it is tried again."""
@@ -36,10 +40,11 @@ class Sealing:
     """Seals an index from time to time.
 
     Args:
-        index: The index, of which nothing is written meanwhile.
+        index: The index, of which nothing is written while this is called.
         allowed: Bytes of memory that this process may use; None where nobody knows.
         is_dense: Whether it has dense vectors.
         recorder: Told how long it takes, and how often.
+        tell: Told why nothing could be sealed.
     """
 
     def __init__(
@@ -49,52 +54,64 @@ class Sealing:
         *,
         is_dense: bool = False,
         recorder: Recorder = NOBODY,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._index = index
         self._allowed = allowed
         self._is_dense = is_dense
         self._recorder = recorder
-        self._due = LEAST
+        self._tell = tell
+        self._found = index.unsealed()
+        self._next = LEAST
 
     def __call__(self) -> None:
         """Seals the index where it holds too much."""
         held = self._index.unsealed()
-        if held < self._due:
+        if held < self._next:
             return
-        self._due = max(self._due, self._bound())
-        if held < self._due:
+        allowed = self._allowed()
+        bound = self._bound(held, allowed)
+        if bound is None or held < bound:
+            return
+        if allowed is not None and held * _TIMES > allowed:
+            self._give_up(held, "there is too little memory for it")
             return
         with self._recorder.span("write"):
-            has_ended_well = seal(*self._index.let_go())
-        left = self._index.unsealed()
-        if has_ended_well and left < held / 2:
-            self._recorder.count("seals")
-            self._due = LEAST
+            left = seal(self._index.lend())
+        if isinstance(left, str):
+            self._give_up(held, left)
+        elif left > held / 2:
+            self._give_up(held, "index.settings.indexing_threshold is higher than that")
         else:
-            self._due = round(held * _GROWN)
+            self._recorder.count("seals")
+            self._found, self._next = 0, LEAST
 
-    def _bound(self) -> int:
-        most = None if self._is_dense else MOST
-        allowed = self._allowed()
-        share = None if allowed is None else round(allowed * SHARE)
-        return min((one for one in (most, share) if one is not None), default=self._due * 2)
+    def _bound(self, held: int, allowed: int | None) -> float | None:
+        bounds = [] if allowed is None else [max(LEAST, allowed * SHARE)]
+        if not self._is_dense and held - self._found >= held * _OWN_PART:
+            bounds.append(MOST)
+        return min(bounds, default=None)
+
+    def _give_up(self, held: int, why: str) -> None:
+        size = f"{held / 1e6:,.0f} MB"
+        self._tell(f"The index holds up to {size} in memory and cannot be made to hold less: {why}. The load goes on.")
+        self._next = round(held * _GROWN)
 
 
-def seal(path: Path, collection: str) -> bool:
-    """Has a process seal a collection that nobody holds.
+def seal(lent: Lent) -> int | str:
+    """Has a process seal a collection.
 
     Args:
-        path: The folder of the embedded index.
-        collection: The collection's own name.
+        lent: The collection.
 
     Returns:
-        Whether it ended well.
+        Bytes that are not sealed now, or why it failed.
     """
-    process = start("qloader.workspace.optimizer")
-    task = {"seal": True, "path": str(path), "collection": collection, "for": os.getpid()}
+    task = {"seal": True, "path": str(lent.path), "collection": lent.collection}
     try:
-        answer, _ = process.communicate(json.dumps(task).encode() + b"\n")
-    finally:
-        process.kill()
-        process.wait()
-    return answer.endswith(b"\n") and "error" not in json.loads(answer)
+        found = ask("qloader.workspace.optimizer", task, descriptors=[lent.descriptor], is_quiet=True)
+    except OSError as error:
+        return f"no process could be started for it ({error.strerror})"
+    if found is None:
+        return "the process that did it ended before it was done (out of memory?)"
+    return str(found["error"]) if "error" in found else int(found["unsealed"])

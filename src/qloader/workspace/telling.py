@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from qloader.errors import ConfigError
 from qloader.outputs import check_replaceable
 from qloader.render.events import error_as_dict
-from qloader.telemetry.log import Log, LogLevel
+from qloader.telemetry.log import Log, LogLevel, is_log
 from qloader.telemetry.measured import Measured
 from qloader.telemetry.measures import Measures
 from qloader.telemetry.openmetrics import render, write_whole
 from qloader.telemetry.sampler import Sampler
-from qloader.telemetry.trace import Trace
+from qloader.telemetry.trace import Trace, is_trace
 from qloader.workspace.measuring import Measuring
 from qloader.workspace.settings import Settings
 
@@ -60,7 +60,7 @@ def telling(settings: Settings, *, is_apply: bool, profile: Path | None, log: Lo
 
 
 def _open_trace(path: Path, settings: Settings) -> Trace:
-    check_replaceable(path, lambda head: head.startswith(b"["), what="trace")
+    check_replaceable(path, is_trace, what="trace")
     try:
         return Trace(path, f"qloader {settings.config.name}")
     except OSError as error:
@@ -163,7 +163,7 @@ def open_log(path: Path, invocation: str, *, level: LogLevel, what: str, stack: 
     Raises:
         ConfigError: It cannot be written, or is no log.
     """
-    check_replaceable(path, lambda head: head.startswith(b"{"), what="log of JSON lines")
+    check_replaceable(path, is_log, what="log of JSON lines")
     try:
         number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, LOG_MODE)
     except OSError as error:

@@ -663,13 +663,15 @@ class Workspace:
 
     def unlock(self, lease_id: str) -> bool:
         """Removes the lease of a writer that is certainly dead; False where it has another id."""
+        from qloader.state.database import is_there
+
         copy = self.settings.working_copy()
         if copy is not None:
             from qloader.state.remote.lock import unlock
 
             if unlock(copy.store, lease_id):
                 return True
-        if not self.settings.state.exists():
+        if not is_there(self.settings.state):
             return False
         with self.settings.write_state(create=False) as state:
             return state.unlock(lease_id)
