@@ -1,10 +1,10 @@
 """A corpus that is many times as large as what memory allows in one piece: `make bench-memory`.
 
-python bench/memory.py [--documents 150000] [--limit 200] [--write docs/scale.md]
+python bench/memory.py [--documents 110000] [--limit 200] [--write docs/scale.md]
 
 Everything runs under a limit of the system on what a process writes to (`ulimit -d`, for each process by itself). First
 the index is never sealed: how much is loaded before the memory is used up is what it allows in one piece. Then the same
-plan is applied as it always is, and the whole is looked at again.
+plan is applied as it always is, and the sources are compared with what was recorded.
 """
 
 from __future__ import annotations
@@ -85,11 +85,10 @@ def measure(base: Path, documents: int, limit: int) -> str:
     rows.append(_row(f"`apply`, the index sealed {seals} times", documents, story.bytes, apply))
     no_change = story.under_limit("plan", "--detailed-exitcode")  # which fails where there are changes
     rows.append(_row("`plan`: no changes", documents, story.bytes, no_change))
-    refresh = story.under_limit("refresh")
-    rows.append(_row(f"`refresh`: {refresh.output.strip().splitlines()[-1]}", documents, story.bytes, refresh))
-    rows.append(_row("`search`", documents, story.bytes, story.under_limit("search", "certificate rotation")))
+    search = story.qloader("search", "certificate rotation")
+    rows.append(_row("`search`, without the limit", documents, story.bytes, search))
     ratio = story.bytes / size
-    head = "| under the limit | documents | text | seconds | memory of its own |\n|---|---|---|---|---|"
+    head = "| what | documents | text | seconds | memory of its own |\n|---|---|---|---|---|"
     return (
         f"Measured on {machine()}, Python {platform.python_version()}, by `make bench-memory`: {limit} MB for each "
         f"process (`ulimit -d`).\n\n{head}\n" + "\n".join(rows) + f"\n\n{ratio:.1f} times what memory allowed in one "
@@ -119,7 +118,7 @@ def _say(line: str) -> None:
 def main() -> None:
     """Measures, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--documents", type=int, default=150_000)
+    parser.add_argument("--documents", type=int, default=110_000)
     parser.add_argument("--limit", type=int, default=200, help="MB that a process may write to")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     chosen = parser.parse_args()

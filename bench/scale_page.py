@@ -112,22 +112,15 @@ def _disk(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _on_paper(of_kind: Sequence[Mapping[str, Any]]) -> str:
-    """What ten million chunks would take: at the rate of the largest size, with what each chunk added up to it."""
-    large, small = of_kind[-1], of_kind[max(len(of_kind) - 2, 0)]
+    """What ten million chunks would take: at the rate of the largest size, and in its memory, which is bounded."""
+    large = of_kind[-1]
     facts, apply = large["facts"], large["steps"]["apply"]
     rate = facts["chunks"] / apply["seconds"]
     seconds = PAPER / rate
     took = f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
     disk = sum(facts["disk"].values()) * PAPER / facts["chunks"] / 1e9
-
-    def memory(key: str) -> float:
-        more = facts["chunks"] - small["facts"]["chunks"]
-        each = (apply[key] - small["steps"]["apply"][key]) / more if more else apply[key] / facts["chunks"]
-        return (apply[key] + each * (PAPER - facts["chunks"])) / 1e3
-
-    own, mapped = memory("own"), memory("memory") - memory("own")
     return (
         f"On paper, {PAPER:,} chunks of this size by the figures of `{large['kind']}` with {facts['documents']:,} "
-        f"documents: {took} at {rate:,.0f} points a second, {disk:,.0f} GB on the disk; in the process that loads them "
-        f"{own:,.0f} GB of its own, and {mapped:,.0f} GB of the engine's files, mapped."
+        f"documents: {took} at {rate:,.0f} points a second, {disk:,.0f} GB on the disk; in memory what these take, "
+        "since an index is sealed from 256 MB on."
     )

@@ -205,7 +205,7 @@ class EmbeddedIndex:
     def change_settings(self, settings: CollectionSettings) -> list[Difference]:
         """Brings the collection in line with what is wanted of it, but for what never changes.
 
-        What is there is worked in by `optimize`.
+        It is worked into what is there by `optimize`, or by `seal`.
         """
         self._opened()
         return self._change(settings)
