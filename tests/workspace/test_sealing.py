@@ -7,6 +7,7 @@ import errno
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from qloader import Workspace
+from qloader.errors import InterruptedRunError
 from qloader.index.folder_lock import HeldError
 from qloader.index.marker import SHARD
 from qloader.index.protocol import Lent, Sealable
@@ -135,19 +137,66 @@ def test_dense_vectors_are_sealed_as_they_are(tmp_path: Path, monkeypatch: pytes
 def test_nobody_comes_in_between(tmp_path: Path) -> None:
     workspace = workspace_with(tmp_path, documents=20)
     plan_and_apply(workspace)
-    with contextlib.closing(workspace.settings.open_index()) as index:
+    with contextlib.closing(workspace.settings.open_index()) as index, contextlib.ExitStack() as stack:
         assert isinstance(index, Sealable)
         lent = index.lend()
-        with contextlib.closing(workspace.settings.open_index()) as other, pytest.raises(HeldError):
-            other.describe()
-        assert isinstance(seal(lent), int)
+        worker = stack.enter_context(
+            processes.start("qloader.workspace.optimizer", descriptors=[lent.descriptor])  # it waits for its task
+        )
+        index.close()
+        with contextlib.closing(workspace.settings.open_index()) as other:
+            with pytest.raises(HeldError):
+                other.describe()
+            worker.kill()
+            worker.wait()
+            assert other.describe()
+
+
+def test_who_lent_it_goes_on_with_it(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path, documents=20)
+    plan_and_apply(workspace)
+    with contextlib.closing(workspace.settings.open_index()) as index:
+        assert isinstance(index, Sealable)
+        assert isinstance(seal(index.lend()), int)
         assert index.describe()
+        index.flush()
     assert_index_is_a_fresh_load(workspace)
 
 
 @pytest.mark.usefixtures("little")
+def test_a_stop_is_not_kept_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seal is cut short; the index is as it was, and the same plan goes on."""
+    workspace = workspace_with(tmp_path)
+    held = tmp_path / "held.txt"
+
+    def start(module: str, *, descriptors: Sequence[int], **more: Any) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(SUPPORT / "holding_optimizer.py"), "before", str(held)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=descriptors)
+
+    plan = workspace.plan(tmp_path / "plan.json").plan
+    said: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "start", start)
+        with pytest.raises(InterruptedRunError):
+            Workspace(replace(workspace.settings, tell=said.append)).apply(plan, should_stop=held.exists)
+    assert said == []
+    workspace.apply(workspace.read_plan(tmp_path / "plan.json"))
+    assert_index_is_a_fresh_load(workspace)
+
+
+def test_what_memory_suffices_for_is_not_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "LEAST", HELD)
+    workspace = workspace_with(tmp_path)
+    plan_and_apply(workspace)
+    with contextlib.closing(workspace.settings.open_index()) as index:
+        assert isinstance(index, Sealable)
+        assert index.unsealed() > HELD
+    assert len(segments(workspace)) == 1
+
+
+@pytest.mark.usefixtures("little")
 @pytest.mark.parametrize(
-    ("is_started", "reason"), [(False, "no more processes"), (True, "ended before it was done")], ids=str
+    ("is_started", "reason"), [(False, "no more processes"), (True, "ended before it was done (signal 9")], ids=str
 )
 def test_where_it_fails_the_load_goes_on_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_started: bool, reason: str
@@ -155,8 +204,6 @@ def test_where_it_fails_the_load_goes_on_and_says_so(
     really = processes.start
 
     def start(module: str, **more: Any) -> subprocess.Popen[bytes]:
-        if "descriptors" not in more:
-            return really(module, **more)
         if not is_started:
             raise OSError(errno.EAGAIN, "no more processes")
         process = really(module, **more)
@@ -178,14 +225,11 @@ DYING = f"""\
 import os, signal, subprocess, sys, threading, time
 from qloader.cli import main
 from qloader.workspace import processes, sealing
-really = processes.start
 def die():
     while not os.path.exists(sys.argv[3]):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 def start(module, *, descriptors=(), **more):
-    if not descriptors:
-        return really(module, **more)
     threading.Thread(target=die, daemon=True).start()
     command = [sys.executable, *sys.argv[1:4]]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=descriptors)

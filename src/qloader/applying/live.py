@@ -105,13 +105,12 @@ class Live:
             works.append(plan_carry(change, carried, _texts(ids[change], payloads), applied(record.source, record.id)))
         return works
 
-    def take_along(self, index: Index, lineage: str, *, written: Callable[[], None] = lambda: None) -> int:
+    def take_along(self, index: Index, lineage: str) -> int:
         """Copies the points of others, as they are: whoever wrote them finds them in the new collection.
 
         Args:
             index: The new collection.
             lineage: Whose points are not copied.
-            written: Called after each batch.
 
         Returns:
             How many.
@@ -136,7 +135,6 @@ class Live:
                         remedy="Move these points to a collection of their own, then apply the same plan again.",
                     ) from error
                 count += len(batch)
-                written()
         index.flush()
         return count
 

@@ -142,9 +142,8 @@ class EmbeddedIndex:
         self._all_own: dict[str, bool | None] = {}
         self._opening = threading.RLock()
         self._is_closed = False
-        self._lock = FolderLock(
-            self._folder, is_inherited=is_lent
-        )  # last, so that it is let go of last where nobody closes the index
+        # Last, so that it is let go of last where nobody closes the index.
+        self._lock = FolderLock(self._folder, is_inherited=is_lent)
 
     def describe(self) -> CollectionInfo | None:
         """What is there, or None where the collection does not exist."""
@@ -559,7 +558,11 @@ class EmbeddedIndex:
             return sum(_size(file.parent) for file in (self._folder / SHARD).glob(_APPENDABLE))
 
     def lend(self) -> Lent:
-        """Closes the engine, which the next call opens again, and keeps the folder's lock: nobody comes in between."""
+        """Closes the engine and keeps the folder's lock, so that nobody comes in between.
+
+        The next call opens the engine again: there may be none before the process that the collection is lent to has
+        ended, or two engines would be in one folder.
+        """
         self._check_open()
         self._lock.take(self._lock_wait)
         self._close_shard()

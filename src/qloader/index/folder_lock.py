@@ -46,12 +46,14 @@ class FolderLock:
 
     Args:
         folder: The folder; it exists when the lock is taken.
-        is_inherited: Whether this process was lent it (`descriptor`), and holds it as long as it lives.
+        is_inherited: Whether this process was lent the lock (`descriptor`): it has it as long as it lives, and neither
+            takes it nor gives it back.
     """
 
     def __init__(self, folder: Path, *, is_inherited: bool = False) -> None:
         self._folder = folder
-        self._close: Callable[[], object] | None = (lambda: None) if is_inherited else None
+        self._is_inherited = is_inherited
+        self._close: Callable[[], object] | None = None
         self._descriptor: int | None = None
 
     def take(self, wait: float) -> None:
@@ -64,7 +66,7 @@ class FolderLock:
             HeldError: Another process has it.
             IndexUnavailableError: There can be no lock in the folder.
         """
-        if self._close is not None:
+        if self._is_inherited or self._close is not None:
             return
         deadline = time.monotonic() + wait
         turn = self._wait_for(NEXT, deadline)

@@ -221,7 +221,10 @@ class Sealable(Protocol):
         ...
 
     def lend(self) -> Lent:
-        """Closes what it has open, so that another process may seal it; the next call of it opens it again."""
+        """Closes what it has open, so that another process may seal it.
+
+        The next call of it opens it again: there may be none before that process has ended.
+        """
         ...
 
 

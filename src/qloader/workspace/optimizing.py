@@ -98,7 +98,7 @@ def optimize(settings: Settings, *, progress: Progress | None = None) -> Optimiz
 def _run(task: dict[str, Any], collection: str) -> dict[str, Any]:
     """Has a process do it."""
     found = ask("qloader.workspace.optimizer", task)
-    if found is None:
+    if isinstance(found, int):
         raise IndexUnavailableError(
             f"the process that tidied up the collection {collection} ended in the middle of its work",
             remedy="It was killed (out of memory?) or broke down: what it said stands above. The collection is as it "

@@ -11,9 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+_LOOK = 0.2
+"""Seconds between two looks at whether somebody still wants an answer."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -46,30 +49,44 @@ def start(module: str, *, descriptors: Sequence[int] = (), is_quiet: bool = Fals
 
 
 def ask(
-    module: str, task: Mapping[str, Any], *, descriptors: Sequence[int] = (), is_quiet: bool = False
-) -> dict[str, Any] | None:
-    """Has a process do something, which ends when this function does, however it ends.
+    module: str,
+    task: Mapping[str, Any],
+    *,
+    descriptors: Sequence[int] = (),
+    is_quiet: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any] | int:
+    """Has a process do something, which ends when this function does; where this process is killed, see `end_with`.
 
     Args:
         module: As for `start`.
         task: What it reads: this, and `for`, the number of this process.
         descriptors: As for `start`.
         is_quiet: As for `start`.
+        should_stop: Asked every so often; True kills it.
 
     Returns:
-        What it answers; None where it ended before it did.
+        What it answers; its exit status where it ended before it did.
 
     Raises:
         OSError: As for `start`.
     """
     process = start(module, descriptors=descriptors, is_quiet=is_quiet)
+    said: bytes | None = json.dumps({**task, "for": os.getpid()}).encode() + b"\n"
     try:
-        answer, _ = process.communicate(json.dumps({**task, "for": os.getpid()}).encode() + b"\n")
+        while True:
+            try:
+                answer, _ = process.communicate(said, timeout=_LOOK)
+                break
+            except subprocess.TimeoutExpired:
+                said = None  # it has it, or will have it
+                if should_stop():
+                    process.kill()
     finally:
         process.kill()
         process.wait()
     if not answer.endswith(b"\n"):
-        return None
+        return int(process.returncode)
     found: dict[str, Any] = json.loads(answer)
     return found
 

@@ -95,7 +95,7 @@ class Replacement(Run):
                 store.note(target=name, replacement_token=known.replacement_token)
                 totals = self._load(store, index, known, old, progress, should_stop, listener)
                 if not totals.stopped:
-                    old.take_along(index, known.lineage, written=self._sealing(index))
+                    old.take_along(index, known.lineage)
                     _check_whole(store, index, totals, name)
             changes: tuple[str, ...] = ()
             if not totals.stopped:

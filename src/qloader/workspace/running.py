@@ -264,17 +264,24 @@ class Run:
             should_stop=should_stop,
             listener=listener,
             live=live,
-            seal_if_due=self._sealing(index),
+            seal_if_due=self._sealing(index, should_stop),
             recorder=self._settings.recorder,
         )
 
-    def _sealing(self, index: Index) -> Callable[[], None]:
+    def _sealing(self, index: Index, should_stop: Callable[[], bool]) -> Callable[[], None]:
         """Keeps what an index holds in memory within bounds, where it is one that holds anything."""
         if not isinstance(index, Sealable):
             return lambda: None
         settings = self._settings
         is_dense = settings.config.embedding.dense is not None
-        return Sealing(index, self._pace.allowed, is_dense=is_dense, recorder=settings.recorder, tell=settings.tell)
+        return Sealing(
+            index,
+            self._pace.allowed,
+            is_dense=is_dense,
+            should_stop=should_stop,
+            recorder=settings.recorder,
+            tell=settings.tell,
+        )
 
     @property
     def _bounds(self) -> Bounds:

@@ -43,6 +43,7 @@ class Sealing:
         index: The index, of which nothing is written while this is called.
         allowed: Bytes of memory that this process may use; None where nobody knows.
         is_dense: Whether it has dense vectors.
+        should_stop: Asked meanwhile; True ends it, and leaves the index as it was.
         recorder: Told how long it takes, and how often.
         tell: Told why nothing could be sealed.
     """
@@ -53,12 +54,14 @@ class Sealing:
         allowed: Callable[[], int | None],
         *,
         is_dense: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
         recorder: Recorder = NOBODY,
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._index = index
         self._allowed = allowed
         self._is_dense = is_dense
+        self._should_stop = should_stop
         self._recorder = recorder
         self._tell = tell
         self._found = index.unsealed()
@@ -77,11 +80,12 @@ class Sealing:
             self._give_up(held, "there is too little memory for it")
             return
         with self._recorder.span("write"):
-            left = seal(self._index.lend())
+            left = seal(self._index.lend(), self._should_stop)
         if isinstance(left, str):
-            self._give_up(held, left)
+            if not self._should_stop():
+                self._give_up(held, left)
         elif left > held / 2:
-            self._give_up(held, "index.settings.indexing_threshold is higher than that")
+            self._give_up(held, "the engine leaves it as it is (index.settings.indexing_threshold is 0, or too high)")
         else:
             self._recorder.count("seals")
             self._found, self._next = 0, LEAST
@@ -98,20 +102,28 @@ class Sealing:
         self._next = round(held * _GROWN)
 
 
-def seal(lent: Lent) -> int | str:
+def seal(lent: Lent, should_stop: Callable[[], bool] = lambda: False) -> int | str:
     """Has a process seal a collection.
 
     Args:
         lent: The collection.
+        should_stop: Asked meanwhile; True kills the process.
 
     Returns:
         Bytes that are not sealed now, or why it failed.
     """
     task = {"seal": True, "path": str(lent.path), "collection": lent.collection}
     try:
-        found = ask("qloader.workspace.optimizer", task, descriptors=[lent.descriptor], is_quiet=True)
+        found = ask(
+            "qloader.workspace.optimizer",
+            task,
+            descriptors=[lent.descriptor],
+            is_quiet=True,
+            should_stop=should_stop,
+        )
     except OSError as error:
         return f"no process could be started for it ({error.strerror})"
-    if found is None:
-        return "the process that did it ended before it was done (out of memory?)"
+    if isinstance(found, int):
+        how = f"signal {-found}: out of memory?" if found < 0 else f"exit code {found}"
+        return f"the process that did it ended before it was done ({how})"
     return str(found["error"]) if "error" in found else int(found["unsealed"])
