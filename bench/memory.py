@@ -2,7 +2,7 @@
 
 python bench/memory.py [--documents 110000] [--limit 200] [--write docs/scale.md]
 
-Plans and applies run under a limit of the system on what a process writes to (`ulimit -d`, for each process alone). First
+Plans and applies run under a limit of the system on what a process writes to (`ulimit -d`, for each by itself). First
 the index is never sealed: how much is loaded before the memory is used up is what it allows in one piece. Then the same
 plan is applied as it always is, and the sources are compared with what was recorded.
 """

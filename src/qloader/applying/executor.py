@@ -189,8 +189,7 @@ def execute(plan: Plan, run_id: int, parts: Parts, labels: Mapping[str, PointLab
             done += len(batch.changes)
             _tell(parts.listener, batch.changes, prepared.pending, prepared.failures)
             parts.listener(BatchDone(batch.number, len(batch.changes), done, totals.embedded, totals.serial))
-            if not parts.should_stop():
-                parts.seal_if_due()
+            parts.seal_if_due()
     return totals
 
 

@@ -43,7 +43,7 @@ class Sealing:
         index: The index, of which nothing is written while this is called.
         allowed: Bytes of memory that this process may use; None where nobody knows.
         is_dense: Whether it has dense vectors.
-        should_stop: Asked meanwhile; True ends it, and leaves the index as it was.
+        should_stop: Asked before it is sealed and meanwhile; True ends it, and leaves the index as it was.
         recorder: Told how long it takes, and how often.
         tell: Told why nothing could be sealed.
     """
@@ -78,6 +78,8 @@ class Sealing:
             return
         if allowed is not None and held * _TIMES > allowed:
             self._give_up(held, "there is too little memory for it")
+            return
+        if self._should_stop():
             return
         with self._recorder.span("write"):
             left = seal(self._index.lend(), self._should_stop)
