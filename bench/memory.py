@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sqlite3
 import subprocess
 import sys
@@ -90,8 +89,8 @@ def measure(base: Path, documents: int, limit: int) -> str:
     ratio = story.bytes / size
     head = "| what | documents | text | seconds | memory of its own |\n|---|---|---|---|---|"
     return (
-        f"Measured on {machine()}, Python {platform.python_version()}, by `make bench-memory`: {limit} MB for each "
-        f"process (`ulimit -d`).\n\n{head}\n" + "\n".join(rows) + f"\n\n{ratio:.1f} times what memory allowed in one "
+        f"Measured on {machine()}, by `make bench-memory`: {limit} MB for each process "
+        f"(`ulimit -d`).\n\n{head}\n" + "\n".join(rows) + f"\n\n{ratio:.1f} times what memory allowed in one "
         f"piece was loaded; wanted are {WANTED} times: {'met' if ratio >= WANTED else '**not met**'}.\n"
     )
 
