@@ -207,7 +207,16 @@ def test_a_source_that_is_gone_is_told_when_all_before_it_is_recorded(
     assert_index_is_a_fresh_load(workspace)
 
 
+def wait_for_all_but(others: set[threading.Thread]) -> None:
+    """Waits until what began since then is over; others may be of tests that this one knows nothing of."""
+    for thread in set(threading.enumerate()) - others:
+        if thread.name.startswith("qloader-"):
+            thread.join(60)
+            assert not thread.is_alive(), thread.name
+
+
 def test_a_source_that_hangs_is_named_with_its_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = set(threading.enumerate())
     workspace = make(tmp_path / "w", 8, "timeout: 2s")
     write_sources(tmp_path / "w", BEFORE)
     plan = workspace.plan(tmp_path / "plan.json").plan
@@ -226,9 +235,7 @@ def test_a_source_that_hangs_is_named_with_its_document(tmp_path: Path, monkeypa
         ) as caught:
             workspace.apply(plan)
         is_over.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("qloader-"):
-            thread.join(600)
+    wait_for_all_but(others)
     assert "ingestion.parallel.timeout" in caught.value.remedy
     assert workspace.apply(plan).already == 5
     assert_index_is_a_fresh_load(workspace)
@@ -245,6 +252,7 @@ def embed(texts, *, kind):
 
 
 def test_a_provider_that_hangs_is_named_with_what_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = set(threading.enumerate())
     folder = tmp_path / "w"
     workspace = make(folder, 8, "timeout: 2s")
     write_sources(folder, BEFORE)
@@ -265,9 +273,7 @@ def test_a_provider_that_hangs_is_named_with_what_it_was_given(tmp_path: Path, m
         with pytest.raises(EmbeddingError, match=r"for 2 s; it has the texts of docs/00\.md and 4 more"):
             plan_and_apply(workspace)
     a_provider_that_hangs.go_on.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("qloader-"):
-            thread.join(600)
+    wait_for_all_but(others)
     plan_and_apply(workspace)
     assert workspace.refresh().points == ()
 
