@@ -6,6 +6,7 @@ python bench/run.py [--write docs/benchmarks.md | --merge docs/benchmarks.md] [-
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -52,10 +53,21 @@ class Story:
         env |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "bench@example.org")
         subprocess.run(["git", *arguments], cwd=self.base, env=env, check=True, stdout=subprocess.DEVNULL)
 
-    def commit(self, number: int) -> None:
-        """Commits all that was changed; what qloader keeps here tells git to ignore it."""
-        self.git("add", "--all")
-        self.git("commit", "-q", "-m", f"commit {number}")
+    def plan_of_each_commit(self, change: Callable[[int], object]) -> Callable[[], Run]:
+        """What changes something, commits all that was changed, and plans; `change` is told which commit, from 1.
+
+        What qloader keeps here tells git to ignore it.
+        """
+        numbers = itertools.count(1)
+
+        def plan() -> Run:
+            number = next(numbers)
+            change(number)
+            self.git("add", "--all")
+            self.git("commit", "-q", "-m", f"commit {number}")
+            return self.qloader("plan")
+
+        return plan
 
     def qloader(self, *arguments: str) -> Run:
         return run_process([QLOADER, *arguments], cwd=str(self.base))
@@ -96,15 +108,7 @@ def no_change_git(base: Path, documents: int) -> Iterator[Row]:
     """One commit moved on, with nothing in it that the source reads."""
     story = Story(base, documents, kind="git")
     story.settle()
-    count = 0
-
-    def plan() -> Run:
-        nonlocal count
-        count += 1
-        (base / "other.txt").write_text(str(count))
-        story.commit(count)
-        return story.qloader("plan")
-
+    plan = story.plan_of_each_commit(lambda number: (base / "other.txt").write_text(str(number)))
     modules = story.imported()
     ours, floor, ratio = in_turn(plan, lambda: run_process([PYTHON, FLOORS, "imports", modules]), TIMES)
     what = f"no-change plan, git, {documents:,} files, one commit on / a process that imports the same modules"
@@ -131,15 +135,7 @@ def plain_tools(base: Path, documents: int) -> Iterator[Row]:
     """Beside what anybody would use by hand: git's own comparison of two commits, and a hash of every file."""
     story = Story(base, documents, kind="git")
     story.settle()
-    count = 0
-
-    def plan() -> Run:
-        nonlocal count
-        count += 1
-        change_corpus(story.docs, seed=count)
-        story.commit(count)
-        return story.qloader("plan")
-
+    plan = story.plan_of_each_commit(lambda number: change_corpus(story.docs, seed=number))
     compare = ["git", "-C", str(base), "diff", "--name-status", "HEAD~1", "HEAD"]
     pairs = {f"plan after 1 % changed, git, {documents:,} files / `git diff --name-status`": (plan, compare)}
 

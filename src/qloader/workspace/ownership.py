@@ -112,13 +112,14 @@ def mark_again(settings: Settings, state: StateStore) -> None:
     marker = _find_unmarked(settings, header)
     if marker is None:
         return
+    from qloader.index.marker import load_anew
+
     opened: EmbeddedIndex = settings.open_index(guard=state.confirm, target=marker.parent.name)  # type: ignore[assignment]
     with contextlib.closing(opened) as index:
         if not index.mark_again(lineage=header.lineage, pipeline=header.pipeline):
             raise ForeignIndexError(
                 f"{marker} is gone, and the points beside it are not all of this state",
-                remedy=f"Restore {marker.parent} from a backup, or move it and {settings.state_name} away "
-                "and load it anew.",
+                remedy=load_anew(marker.parent, settings.state_name),
             )
     settings.tell(f"{marker} was gone. It is written anew, since every point beside it is this state's.")
 

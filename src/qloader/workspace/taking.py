@@ -209,7 +209,7 @@ class Taking:
                 continue
             made = embedder.embed([sample.text for sample in samples])
             self._check_size(made.shape[1])
-            self._keep(cache, samples, made)
+            self._keep(cache, samples, self._keys(samples), made)
             check = replace(
                 check,
                 embedded=check.embedded + len(samples),
@@ -249,12 +249,13 @@ class Taking:
         self._unusable += unusable
         self._too_long += too_long
         if found:
-            had = cache.get_many(self._keys(found))
-            known = [one for one, key in zip(found, self._keys(found), strict=True) if key in had]
+            keys = self._keys(found)
+            had = cache.get_many(keys)
+            known = [one for one, key in zip(found, keys, strict=True) if key in had]
             self.cached += len(known)
             self.cached_characters += sum(len(one.text) for one in known)
             vectors = np.stack([one.vector for one in found])
-            self._keep(cache, found, normalised(vectors) if self._section.normalise else vectors)
+            self._keep(cache, found, keys, normalised(vectors) if self._section.normalise else vectors)
 
     def _fetch(self, candidates: Sequence[Candidate], embedder: DenseEmbedder) -> tuple[list[_Found], int, int]:
         """Candidates with their texts and vectors, in order.
@@ -279,9 +280,8 @@ class Taking:
             return None
         return _Found(candidate, text, vector)
 
-    def _keep(self, cache: EmbeddingCache, found: Sequence[_Found], vectors: Vector) -> None:
+    def _keep(self, cache: EmbeddingCache, found: Sequence[_Found], keys: Sequence[bytes], vectors: Vector) -> None:
         """Puts vectors into the cache, and looks whether it has them: what it does not keep is not taken over."""
-        keys = self._keys(found)
         cache.put_many(keys, vectors, model=self._section.label)
         kept = cache.get_many(keys)
         if not kept:
@@ -292,6 +292,7 @@ class Taking:
         self._matching.take(one.candidate.hash for one, key in zip(found, keys, strict=True) if key in kept)
 
     def _keys(self, found: Sequence[_Found]) -> list[bytes]:
+        """What the cache knows their vectors by."""
         sent = [prepared(one.text, self._section.document_prefix) for one in found]
         return [cache_key(self._scope, chunk_hash(text)) for text in sent]
 
